@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Lint, formatting and tests; arguments go to pytest (paths are relative to the repository).
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+cd "$ROOT"
+ruff check --quiet .
+ruff format --quiet --check .
+exec python -m pytest -n auto --maxprocesses 2 "$@"
