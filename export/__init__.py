@@ -1,0 +1,1 @@
+"""Exports of flows, verified: SavedModel and ONNX."""

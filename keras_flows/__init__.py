@@ -1,0 +1,25 @@
+"""Densely connected normalizing flows for Keras 3, pretrained and exportable."""
+
+import importlib
+
+from keras_flows import layers as layers
+from keras_flows import models as models
+from keras_flows import transforms as transforms
+from keras_flows._version import __version__ as __version__
+from keras_flows.errors import ConvergenceError as ConvergenceError
+from keras_flows.errors import LipschitzError as LipschitzError
+from keras_flows.errors import NonFiniteError as NonFiniteError
+from keras_flows.flow import Flow as Flow
+
+# Imported when first used: they bring TFP, tf2onnx, matplotlib or data libraries.
+_LAZY = ("data", "export", "plot", "tfp", "zoo")
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return importlib.import_module(f"keras_flows.{name}")
+    raise AttributeError(f"module 'keras_flows' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_LAZY])

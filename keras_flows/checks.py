@@ -1,0 +1,100 @@
+"""Checks of what people pass in, with errors that say what was given and what is needed."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def event_shape(shape):
+    """A tuple of positive integers."""
+    try:
+        checked = tuple(int(n) for n in shape)
+    except TypeError:
+        raise ValueError(
+            f"event_shape is a tuple of sizes, such as (2,) for vectors of two numbers; got "
+            f"{shape!r}."
+        ) from None
+    if not checked or min(checked) < 1:
+        raise ValueError(f"event_shape must have at least one axis, all positive; got {shape!r}.")
+    return checked
+
+
+def count(n, name):
+    """A positive integer."""
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"{name} must be an integer, at least 1; got {n!r}.")
+
+
+def _tensor(value, dtype, name):
+    """A tensor of real numbers, cast to the dtype of the flow."""
+    if not tf.is_tensor(value):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} must be an array of numbers: {error}.") from None
+        if value.dtype.kind not in "fiu" and value.dtype.name != "bfloat16":
+            raise ValueError(f"{name} must hold real numbers; its dtype is {value.dtype}.")
+    elif not (value.dtype.is_floating or value.dtype.is_integer):
+        raise ValueError(f"{name} must hold real numbers; its dtype is {value.dtype.name}.")
+    return tf.cast(value, dtype)
+
+
+def _finite(value, name):
+    if not tf.executing_eagerly() or value.dtype.is_integer:
+        return
+    finite = tf.math.is_finite(tf.reshape(value, (len(value), -1)))
+    bad = tf.where(~tf.reduce_all(finite, axis=1))[:, 0].numpy()
+    if len(bad):
+        raise ValueError(
+            f"{name} holds NaN or infinity in {len(bad)} of {len(value)} examples, the first at "
+            f"index {bad[0]}."
+        )
+
+
+def batch(value, shape, dtype, name):
+    """A nonempty batch of examples of the given shape, all numbers finite.
+
+    Returns:
+        A tensor `(batch, *shape)` of the given dtype.
+    """
+    value = _tensor(value, dtype, name)
+    needed = f"(batch, {', '.join(map(str, shape))})"
+    if value.shape.rank is None:
+        value = tf.ensure_shape(value, (None, *shape))
+    if value.shape.rank != len(shape) + 1:
+        hint = ""
+        if value.shape.is_compatible_with(shape):
+            hint = f" One example alone is {name}[None]."
+        raise ValueError(f"{name} must have shape {needed}; got {tuple(value.shape)}.{hint}")
+    if not value.shape[1:].is_compatible_with(shape):
+        raise ValueError(f"{name} must have shape {needed}; got {tuple(value.shape)}.")
+    if value.shape[0] == 0:
+        raise ValueError(f"{name} is an empty batch; at least one example is needed.")
+    _finite(value, name)
+    return value
+
+
+def context(value, shape, x, dtype):
+    """The context of every example of x, or None for a flow without context.
+
+    Returns:
+        A tensor `(batch, *shape)`, or None.
+    """
+    if shape is None:
+        if value is not None:
+            raise ValueError("This flow has no context; got one. Leave `context` out.")
+        return None
+    needed = f"(batch, {', '.join(map(str, shape))})" if shape else "(batch,)"
+    if value is None:
+        raise ValueError(f"This flow is conditional: give a `context` of shape {needed}.")
+    value = _tensor(value, dtype, "context")
+    if value.shape.rank == len(shape) and value.shape.is_compatible_with(shape):
+        value = tf.broadcast_to(value, tf.concat([tf.shape(x)[:1], tf.shape(value)], axis=0))
+    if value.shape.rank != len(shape) + 1 or not value.shape[1:].is_compatible_with(shape):
+        raise ValueError(
+            f"context must have shape {needed}, or {tuple(shape)} for all examples; got "
+            f"{tuple(value.shape)}."
+        )
+    if not value.shape[:1].is_compatible_with(x.shape[:1]):
+        raise ValueError(f"There are {x.shape[0]} examples, but {value.shape[0]} contexts.")
+    _finite(value, "context")
+    return value

@@ -1,0 +1,18 @@
+"""The networks inside transforms: plain Keras layers that know nothing about flows."""
+
+from keras_flows.layers.activations import ELU as ELU
+from keras_flows.layers.activations import CLipSwish as CLipSwish
+from keras_flows.layers.activations import LeakyLipSwish as LeakyLipSwish
+from keras_flows.layers.activations import LipSwish as LipSwish
+from keras_flows.layers.activations import ReLU as ReLU
+from keras_flows.layers.activations import Softplus as Softplus
+from keras_flows.layers.activations import Tanh as Tanh
+from keras_flows.layers.activations import VouchedActivation as VouchedActivation
+from keras_flows.layers.activations import activation as activation
+from keras_flows.layers.concatenation import LipschitzConcatenation as LipschitzConcatenation
+from keras_flows.layers.lipschitz_layer import LipschitzLayer as LipschitzLayer
+from keras_flows.layers.networks import ConditionedDense as ConditionedDense
+from keras_flows.layers.networks import LipschitzDenseLayer as LipschitzDenseLayer
+from keras_flows.layers.networks import LipschitzSequential as LipschitzSequential
+from keras_flows.layers.spectral import SpectralDense as SpectralDense
+from keras_flows.layers.spectral import SpectralLayer as SpectralLayer

@@ -1,0 +1,221 @@
+"""Activations that are at most 1-Lipschitz, with their derivatives."""
+
+import difflib
+
+import keras
+import tensorflow as tf
+
+from keras_flows.layers.lipschitz_layer import LipschitzLayer
+
+
+class ElementwiseActivation(LipschitzLayer):
+    """Base of the activations that act on each number by itself.
+
+    A subclass gives `value_and_slope`; the Jacobian is then diagonal.
+    """
+
+    def build(self, input_shape):
+        self.built = True
+
+    def value_and_slope(self, x):
+        """The activation and its derivative at `x`, both of the shape of `x`."""
+        raise NotImplementedError
+
+    def jvp(self, x, tangents, training=False):
+        value, slope = self.value_and_slope(x)
+        return value, slope * tangents
+
+    def vjp(self, x, training=False):
+        value, slope = self.value_and_slope(x)
+        return value, lambda cotangents: slope * cotangents
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def lipschitz_bound(self):
+        return 1.0
+
+
+class _LearnedSwish(ElementwiseActivation):
+    """Shared by the activations built on `x sigmoid(softplus(beta) x)`."""
+
+    def build(self, input_shape):
+        self.beta = self.add_weight(
+            name="beta", shape=(1,), initializer=keras.initializers.Constant(0.5)
+        )
+        self.built = True
+
+    def _swish_and_slope(self, x):
+        beta = tf.nn.softplus(self.beta)
+        gate = tf.sigmoid(beta * x)
+        swish = x * gate
+        return swish / 1.1, (gate + beta * swish * (1.0 - gate)) / 1.1
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class LipSwish(_LearnedSwish):
+    """LipSwish, `x sigmoid(softplus(beta) x) / 1.1` with a trainable beta (0.5 at the start).
+
+    At most 1-Lipschitz for every beta. Unlike ReLU and ELU it does not saturate the gradient of
+    a log-det, which uses the second derivative.
+
+    Source: Chen et al. 2019, *Residual Flows for Invertible Generative Modeling*.
+    """
+
+    def value_and_slope(self, x):
+        return self._swish_and_slope(x)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class LeakyLipSwish(_LearnedSwish):
+    """A convex mix of the identity and LipSwish.
+
+    `a x + (1 - a) LipSwish(x)` with `a = sigmoid(alpha)`; alpha is trainable, -3 at the start.
+
+    Source: Chen et al. 2019, *Residual Flows for Invertible Generative Modeling*.
+    """
+
+    def build(self, input_shape):
+        self.alpha = self.add_weight(
+            name="alpha", shape=(1,), initializer=keras.initializers.Constant(-3.0)
+        )
+        super().build(input_shape)
+
+    def value_and_slope(self, x):
+        mix = tf.sigmoid(self.alpha)
+        swish, slope = self._swish_and_slope(x)
+        return mix * x + (1.0 - mix) * swish, mix + (1.0 - mix) * slope
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class CLipSwish(_LearnedSwish):
+    """Concatenated LipSwish, `LipSwish(concat(x, -x)) / 1.004`.
+
+    Doubles the number of channels. Both halves see the same input, so the Lipschitz constant is
+    the largest `sqrt(LipSwish'(x)^2 + LipSwish'(-x)^2)`, at most 1.004 for every beta.
+
+    Source: Perugachi-Diaz et al. 2021, *Invertible DenseNets with Concatenated LipSwish*.
+    """
+
+    def value_and_slope(self, x):
+        (up, up_slope), (down, down_slope) = self._swish_and_slope(x), self._swish_and_slope(-x)
+        value = tf.concat([up, down], axis=-1) / 1.004
+        return value, tf.concat([up_slope, -down_slope], axis=-1) / 1.004
+
+    def jvp(self, x, tangents, training=False):
+        value, slope = self.value_and_slope(x)
+        return value, slope * tf.concat([tangents, tangents], axis=-1)
+
+    def vjp(self, x, training=False):
+        value, slope = self.value_and_slope(x)
+
+        def pullback(cotangents):
+            up, down = tf.split(slope * cotangents, 2, axis=-1)
+            return up + down
+
+        return value, pullback
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2 * input_shape[-1])
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class ReLU(ElementwiseActivation):
+    """`max(x, 0)`. Its second derivative vanishes, which starves the gradient of a log-det."""
+
+    def value_and_slope(self, x):
+        return tf.nn.relu(x), tf.cast(x > 0, x.dtype)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class ELU(ElementwiseActivation):
+    """`x` where positive, `exp(x) - 1` elsewhere."""
+
+    def value_and_slope(self, x):
+        slope = tf.exp(tf.minimum(x, 0.0))
+        return tf.where(x > 0, x, slope - 1.0), slope
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Tanh(ElementwiseActivation):
+    """`tanh(x)`."""
+
+    def value_and_slope(self, x):
+        value = tf.tanh(x)
+        return value, 1.0 - tf.square(value)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Softplus(ElementwiseActivation):
+    """`log(1 + exp(x))`."""
+
+    def value_and_slope(self, x):
+        return tf.nn.softplus(x), tf.sigmoid(x)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class VouchedActivation(ElementwiseActivation):
+    """Any elementwise Keras activation that the user vouches for as 1-Lipschitz.
+
+    Its derivative is taken automatically, so a flow that uses it may not export to ONNX.
+
+    Args:
+        activation: A name known to `keras.activations.get`, or a serialisable callable. Mind
+            that several common ones are not 1-Lipschitz: `gelu` reaches 1.13, `silu` 1.10.
+    """
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def value_and_slope(self, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = self.activation(x)
+        return value, tape.gradient(value, x)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+_KNOWN = {
+    "lipswish": LipSwish,
+    "clipswish": CLipSwish,
+    "leaky_lipswish": LeakyLipSwish,
+    "relu": ReLU,
+    "elu": ELU,
+    "tanh": Tanh,
+    "softplus": Softplus,
+}
+
+
+def activation(identifier, dtype=None):
+    """A fresh activation layer.
+
+    Args:
+        identifier: A name (`lipswish`, `clipswish`, `leaky_lipswish`, `relu`, `elu`, `tanh`,
+            `softplus`), or an activation layer of this module, which is copied.
+        dtype: The dtype policy of the layer.
+
+    Returns:
+        A new `LipschitzLayer`.
+
+    Raises:
+        ValueError: If the name is not known.
+    """
+    if isinstance(identifier, LipschitzLayer):
+        config = identifier.get_config()
+        config.pop("name")
+        return type(identifier).from_config({**config, "dtype": dtype})
+    if identifier in _KNOWN:
+        return _KNOWN[identifier](dtype=dtype)
+    close = difflib.get_close_matches(str(identifier), _KNOWN, n=1)
+    raise ValueError(
+        f"Unknown activation {identifier!r}."
+        + (f" Did you mean {close[0]!r}?" if close else "")
+        + f" Known names: {', '.join(_KNOWN)}. For another 1-Lipschitz Keras activation, pass "
+        "`VouchedActivation(name)`."
+    )

@@ -1,0 +1,53 @@
+"""What every layer inside a residual block offers."""
+
+import keras
+
+
+class LipschitzLayer(keras.layers.Layer):
+    """A layer with a known Lipschitz bound and hand-written derivatives.
+
+    The derivatives are made of forward operations only, so the same code serves training (they
+    can be differentiated again), exact Jacobians (tangents stacked into the batch) and export
+    (gradient operations have no ONNX converter).
+    """
+
+    def call(self, *inputs, **arguments):
+        # Unused pullbacks cost nothing: their operations are made when they are called.
+        return self.vjp(*inputs, **arguments)[0]
+
+    def jvp(self, x, tangents, training=False):
+        """Value and Jacobian-vector products.
+
+        Args:
+            x: Tensor `(batch, *event)`.
+            tangents: Tensor `(k, batch, *event)`: k tangents for every example.
+            training: Whether the layer runs in training mode.
+
+        Returns:
+            `(y, J tangents)` of shapes `(batch, *out)` and `(k, batch, *out)`.
+        """
+        raise NotImplementedError
+
+    def vjp(self, x, training=False):
+        """Value, and the function that pulls cotangents back.
+
+        Args:
+            x: Tensor `(batch, *event)`.
+            training: Whether the layer runs in training mode.
+
+        Returns:
+            `(y, pullback)`: `y` of shape `(batch, *out)`; `pullback` maps cotangents
+            `(k, batch, *out)` to `J^T cotangents`, `(k, batch, *event)`.
+        """
+        raise NotImplementedError
+
+    def lipschitz_bound(self):
+        """An upper bound on the layer's l2 Lipschitz constant, a Python float."""
+        raise NotImplementedError
+
+
+def after_update(layer):
+    """Runs the `after_update` of a layer and of everything inside it, where it has one."""
+    for inner in layer._flatten_layers():
+        if hasattr(inner, "after_update"):
+            inner.after_update()

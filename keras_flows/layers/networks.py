@@ -1,0 +1,253 @@
+"""The networks inside residual blocks, on vectors: a dense net and a plain one.
+
+Every layer here is called as `layer(x, context)`. The context enters as columns of the weight
+matrix that are not normalised, as if it were concatenated to the input of that layer: the
+Lipschitz bound concerns x only.
+"""
+
+import keras
+import numpy as np
+
+from keras_flows.layers.activations import activation as activation_layer
+from keras_flows.layers.concatenation import LipschitzConcatenation
+from keras_flows.layers.lipschitz_layer import LipschitzLayer
+from keras_flows.layers.spectral import SpectralDense
+
+
+class _ActivationConfig:
+    """Serialisation shared by the layers that take an activation."""
+
+    def get_config(self):
+        config = super().get_config()
+        if isinstance(self.activation, keras.layers.Layer):
+            return {**config, "activation": keras.saving.serialize_keras_object(self.activation)}
+        return {**config, "activation": self.activation}
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config["activation"], dict):
+            layer = keras.saving.deserialize_keras_object(config["activation"])
+            config = {**config, "activation": layer}
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class ConditionedDense(_ActivationConfig, LipschitzLayer):
+    """`W phi(x) + V c + b` with the norm of W bounded and V free.
+
+    Input `(batch, features)` and context `(batch, context_size)`, output `(batch, units)`.
+
+    Args:
+        units: Size of the output.
+        activation: phi, see `keras_flows.layers.activation`; None for none.
+        coeff: See `SpectralLayer`.
+        iterations: See `SpectralLayer`.
+        context_size: Size of the context, None without one.
+    """
+
+    def __init__(
+        self, units, activation=None, coeff=0.9, iterations=5, context_size=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.units = units
+        self.activation = None
+        if activation is not None:
+            self.activation = activation_layer(activation, dtype=self.dtype_policy)
+        self.coeff = coeff
+        self.iterations = iterations
+        self.context_size = context_size
+        self.dense = SpectralDense(units, coeff, iterations, dtype=self.dtype_policy)
+        self.context_dense = None
+        if context_size:
+            self.context_dense = keras.layers.Dense(
+                units, use_bias=False, dtype=self.dtype_policy, name="context_dense"
+            )
+
+    def build(self, input_shape):
+        if self.activation is not None:
+            self.activation.build(input_shape)
+            input_shape = self.activation.compute_output_shape(input_shape)
+        self.dense.build(input_shape)
+        if self.context_dense is not None:
+            self.context_dense.build((None, self.context_size))
+        self.built = True
+
+    def _shifted(self, y, context):
+        return y if self.context_dense is None else y + self.context_dense(context)
+
+    def jvp(self, x, tangents, context=None, training=False):
+        if self.activation is not None:
+            x, tangents = self.activation.jvp(x, tangents)
+        y, tangents = self.dense.jvp(x, tangents, training)
+        return self._shifted(y, context), tangents
+
+    def vjp(self, x, context=None, training=False):
+        if self.activation is None:
+            y, pullback = self.dense.vjp(x, training)
+            return self._shifted(y, context), pullback
+        x, activation_pullback = self.activation.vjp(x)
+        y, dense_pullback = self.dense.vjp(x, training)
+        return self._shifted(y, context), lambda w: activation_pullback(dense_pullback(w))
+
+    def lipschitz_bound(self):
+        factor = 1.0 if self.activation is None else self.activation.lipschitz_bound()
+        return factor * self.dense.lipschitz_bound()
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "coeff": self.coeff,
+            "iterations": self.iterations,
+            "context_size": self.context_size,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
+    """A *Dense Layer*: `concat(eta1 x, eta2 phi(W x + V c + b))`.
+
+    Input `(batch, features)` and context `(batch, context_size)`, output
+    `(batch, features + growth)`.
+
+    Source: Perugachi-Diaz et al. 2020, *Invertible DenseNets*, section 2.
+
+    Args:
+        growth: Number of channels that the layer adds.
+        activation: phi, see `keras_flows.layers.activation`. With `clipswish`, which doubles its
+            channels, W has `growth / 2` rows.
+        coeff: See `SpectralLayer`.
+        iterations: See `SpectralLayer`.
+        learnable: See `LipschitzConcatenation`.
+        start: See `LipschitzConcatenation`.
+        lip_coeff: See `LipschitzConcatenation`.
+        context_size: Size of the context, None without one.
+    """
+
+    def __init__(
+        self,
+        growth,
+        activation="lipswish",
+        coeff=0.9,
+        iterations=5,
+        learnable=True,
+        start=0,
+        lip_coeff=0.98,
+        context_size=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.growth = growth
+        self.activation = activation_layer(activation, dtype=self.dtype_policy)
+        # How many channels the activation makes of each one it is given.
+        factor = self.activation.compute_output_shape((None, 1))[-1]
+        if growth < 1 or growth % factor:
+            raise ValueError(
+                f"growth must be positive and, as {type(self.activation).__name__} multiplies its "
+                f"channels by {factor}, divisible by {factor}; got {growth}."
+            )
+        self.linear = ConditionedDense(
+            growth // factor, None, coeff, iterations, context_size, dtype=self.dtype_policy
+        )
+        self.concatenation = LipschitzConcatenation(
+            learnable, start, lip_coeff, dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        self.linear.build(input_shape)
+        self.activation.build(self.linear.compute_output_shape(input_shape))
+        self.concatenation.build()
+        self.built = True
+
+    def jvp(self, x, tangents, context=None, training=False):
+        branch, branch_tangents = self.linear.jvp(x, tangents, context, training)
+        branch, branch_tangents = self.activation.jvp(branch, branch_tangents)
+        return self.concatenation.jvp(x, branch, tangents, branch_tangents)
+
+    def vjp(self, x, context=None, training=False):
+        branch, linear_pullback = self.linear.vjp(x, context, training)
+        branch, activation_pullback = self.activation.vjp(branch)
+        y, concatenation_pullback = self.concatenation.vjp(x, branch)
+
+        def pullback(cotangents):
+            direct, through = concatenation_pullback(cotangents)
+            return direct + linear_pullback(activation_pullback(through))
+
+        return y, pullback
+
+    def lipschitz_bound(self):
+        return self.concatenation.lipschitz_bound(
+            self.activation.lipschitz_bound() * self.linear.lipschitz_bound()
+        )
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] + self.growth)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "growth": self.growth,
+            "coeff": self.linear.coeff,
+            "iterations": self.linear.iterations,
+            "learnable": self.concatenation.learnable,
+            "start": self.concatenation.start,
+            "lip_coeff": self.concatenation.lip_coeff,
+            "context_size": self.linear.context_size,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class LipschitzSequential(LipschitzLayer):
+    """Lipschitz layers one after the other: the network g of a residual block.
+
+    Args:
+        layers: Layers called as `layer(x, context)`.
+    """
+
+    def __init__(self, layers, **kwargs):
+        super().__init__(**kwargs)
+        self.layers = list(layers)
+
+    def build(self, input_shape):
+        for layer in self.layers:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+        self.built = True
+
+    def jvp(self, x, tangents, context=None, training=False):
+        for layer in self.layers:
+            x, tangents = layer.jvp(x, tangents, context, training)
+        return x, tangents
+
+    def vjp(self, x, context=None, training=False):
+        pullbacks = []
+        for layer in self.layers:
+            x, pullback = layer.vjp(x, context, training)
+            pullbacks.append(pullback)
+
+        def chained(cotangents):
+            for pullback in reversed(pullbacks):
+                cotangents = pullback(cotangents)
+            return cotangents
+
+        return x, chained
+
+    def lipschitz_bound(self):
+        return float(np.prod([layer.lipschitz_bound() for layer in self.layers]))
+
+    def compute_output_shape(self, input_shape):
+        for layer in self.layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    def get_config(self):
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
+        return {**super().get_config(), "layers": layers}
+
+    @classmethod
+    def from_config(cls, config):
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
+        return cls(**{**config, "layers": layers})

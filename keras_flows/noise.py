@@ -1,0 +1,171 @@
+"""Sources of randomness.
+
+A stochastic step never draws by itself: it asks the source it is handed. The same code then
+draws from a seed (training, sampling), replays recorded numbers (tests, reproducibility), or
+slices one explicit input (exported graphs, which are pure functions).
+"""
+
+import numpy as np
+import tensorflow as tf
+
+DIRECTIONS = ("encode", "decode")
+
+
+def as_seed(seed):
+    """Turns a seed into the `(2,)` int32 tensor that stateless random ops take.
+
+    Args:
+        seed: An integer, a pair of integers, or an integer tensor of shape `(2,)`.
+
+    Returns:
+        An int32 tensor of shape `(2,)`.
+
+    Raises:
+        ValueError: If `seed` is none of these.
+    """
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        low, high = int(seed) & 0xFFFFFFFF, (int(seed) >> 32) & 0xFFFFFFFF
+        return tf.constant(np.array([high, low], dtype=np.uint32).view(np.int32))
+    seed = tf.convert_to_tensor(seed)
+    if not seed.dtype.is_integer or seed.shape != (2,):
+        raise ValueError(
+            "A seed is an integer, a pair of integers, or an integer tensor of shape (2,); "
+            f"got {seed!r}."
+        )
+    return tf.cast(seed, tf.int32)
+
+
+class Noise:
+    """What a stochastic step draws from. Every draw has one leading batch axis."""
+
+    def normal(self, batch, event_shape, dtype):
+        """Standard normal numbers of shape `(batch, *event_shape)`."""
+        raise NotImplementedError
+
+    def uniform(self, batch, event_shape, dtype):
+        """Uniform numbers in [0, 1) of shape `(batch, *event_shape)`."""
+        raise NotImplementedError
+
+    def rademacher(self, batch, event_shape, dtype):
+        """Signs, -1 or +1 with equal probability, of shape `(batch, *event_shape)`."""
+        raise NotImplementedError
+
+    def scalar(self, dtype):
+        """One uniform number in [0, 1), shape `()`, shared by the whole batch."""
+        raise NotImplementedError
+
+
+class SeededNoise(Noise):
+    """Draws from a seed. Draw number k depends on the seed and on k only.
+
+    Args:
+        seed: See `as_seed`.
+    """
+
+    def __init__(self, seed):
+        self._seed = as_seed(seed)
+        self._draws = 0
+
+    def next_seed(self):
+        """A fresh seed, a `(2,)` int32 tensor; counts as a draw."""
+        self._draws += 1
+        return tf.random.fold_in(self._seed, self._draws - 1)
+
+    def normal(self, batch, event_shape, dtype):
+        return tf.random.stateless_normal((batch, *event_shape), self.next_seed(), dtype=dtype)
+
+    def uniform(self, batch, event_shape, dtype):
+        return tf.random.stateless_uniform((batch, *event_shape), self.next_seed(), dtype=dtype)
+
+    def rademacher(self, batch, event_shape, dtype):
+        heads = self.uniform(batch, event_shape, dtype) < 0.5
+        return tf.cast(tf.where(heads, 1, -1), dtype)
+
+    def scalar(self, dtype):
+        return tf.random.stateless_uniform((), self.next_seed(), dtype=dtype)
+
+
+class ReplayedNoise(Noise):
+    """Hands out recorded arrays in the order of consumption, whatever kind is asked for.
+
+    Args:
+        arrays: A sequence of arrays, each of the full shape `(batch, *event_shape)` (or `()` for
+            a scalar draw) that the step consuming it asks for.
+    """
+
+    def __init__(self, arrays):
+        self._arrays = list(arrays)
+        self._used = 0
+
+    def _next(self, shape, dtype):
+        if self._used == len(self._arrays):
+            raise ValueError(
+                f"The noise to replay holds {len(self._arrays)} arrays, and a step asks for one "
+                "more. `flow.noise_shape(direction)` says what is consumed."
+            )
+        array = tf.cast(tf.convert_to_tensor(self._arrays[self._used]), dtype)
+        wanted = tf.zeros(shape).shape
+        if not array.shape.is_compatible_with(wanted):
+            raise ValueError(
+                f"Array {self._used} of the noise to replay has shape {array.shape}; the step "
+                f"that consumes it needs {wanted}."
+            )
+        self._used += 1
+        return array
+
+    def normal(self, batch, event_shape, dtype):
+        return self._next((batch, *event_shape), dtype)
+
+    uniform = rademacher = normal
+
+    def scalar(self, dtype):
+        return self._next((), dtype)
+
+    def finish(self):
+        """Raises a ValueError if arrays are left over."""
+        if self._used != len(self._arrays):
+            raise ValueError(
+                f"The noise to replay holds {len(self._arrays)} arrays, but only {self._used} were "
+                "consumed."
+            )
+
+
+class InputNoise(Noise):
+    """Slices one explicit input of standard normal numbers, as exported graphs do.
+
+    Uniform numbers are the normal distribution function of the slice, signs are its signs.
+
+    Args:
+        values: A tensor `(batch, n)` of standard normal numbers, `n` the flow's
+            `noise_shape(direction)`.
+    """
+
+    def __init__(self, values):
+        self._values = values
+        self._used = 0
+
+    def normal(self, batch, event_shape, dtype):
+        size = int(np.prod(event_shape, dtype=np.int64))
+        available = self._values.shape[-1]
+        if self._used + size > available:
+            raise ValueError(
+                f"The noise input holds {available} numbers per example; the steps of this flow "
+                f"ask for more than {self._used + size - 1}."
+            )
+        piece = self._values[:, self._used : self._used + size]
+        self._used += size
+        return tf.cast(tf.reshape(piece, (batch, *event_shape)), dtype)
+
+    def uniform(self, batch, event_shape, dtype):
+        normal = self.normal(batch, event_shape, dtype)
+        return 0.5 * (1.0 + tf.math.erf(normal * float(np.sqrt(0.5))))
+
+    def rademacher(self, batch, event_shape, dtype):
+        normal = self.normal(batch, event_shape, dtype)
+        return tf.where(normal < 0, -tf.ones_like(normal), tf.ones_like(normal))
+
+    def scalar(self, dtype):
+        raise ValueError(
+            "A random number of series terms cannot come from a noise input with one row per "
+            "example. Use the 'power_series' estimator for exported graphs."
+        )

@@ -1,0 +1,61 @@
+"""Activation normalisation."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows.transforms.base import Transform, event_size
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class ActNorm(Transform):
+    """A trained affine map per channel: `z = (x + bias) exp(log_scale)`.
+
+    `log_det = positions * sum(log_scale)`. The first training batch sets it to zero mean and
+    unit variance per channel: `bias = -mean`, `log_scale = -ln(max(variance, floor)) / 2`, with
+    the unbiased variance. Whether that has happened is a weight, so a loaded flow is never
+    initialised again. Before it, the map is the identity.
+
+    Input and output `(batch, …, channels)`.
+
+    Source: Kingma & Dhariwal 2018, *Glow*; the floor is that of Chen et al. 2019.
+
+    Args:
+        minimum_variance: The floor of the variance in the initialisation.
+    """
+
+    def __init__(self, minimum_variance=0.2, **kwargs):
+        super().__init__(**kwargs)
+        self.minimum_variance = minimum_variance
+
+    def build(self, input_shape):
+        channels = (input_shape[-1],)
+        self.bias = self.add_weight(name="bias", shape=channels, initializer="zeros")
+        self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
+        self.initialized = self.add_weight(
+            name="initialized", shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        super().build(input_shape)
+
+    def _initialize(self, x):
+        axes = list(range(len(x.shape) - 1))
+        count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)
+        mean = tf.reduce_mean(x, axis=axes)
+        variance = tf.reduce_sum(tf.square(x - mean), axis=axes) / tf.maximum(count - 1.0, 1.0)
+        self.bias.assign(-mean)
+        self.log_scale.assign(-0.5 * tf.math.log(tf.maximum(variance, self.minimum_variance)))
+        self.initialized.assign(1)
+
+    def encode(self, x, context=None, noise=None, training=False):
+        if training:
+            done = tf.convert_to_tensor(self.initialized) > 0
+            tf.cond(done, lambda: None, lambda: self._initialize(tf.stop_gradient(x)))
+        log_scale = tf.convert_to_tensor(self.log_scale)
+        positions = event_size(x.shape[1:-1])
+        log_det = tf.fill(tf.shape(x)[:1], positions * tf.reduce_sum(log_scale))
+        return (x + self.bias) * tf.exp(log_scale), log_det
+
+    def decode(self, z, context=None, noise=None):
+        return z * tf.exp(-tf.convert_to_tensor(self.log_scale)) - self.bias
+
+    def get_config(self):
+        return {**super().get_config(), "minimum_variance": self.minimum_variance}

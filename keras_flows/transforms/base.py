@@ -1,0 +1,103 @@
+"""The contract of a transform."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# From the strongest statement about a log_prob to the weakest; a chain makes the weakest of its
+# parts. A biased part leaves not even a bound.
+LIKELIHOODS = ("exact", "unbiased", "lower_bound", "biased")
+
+
+class Transform(keras.layers.Layer):
+    """One step of a flow: a Keras layer with one fused primitive per direction.
+
+    A subclass implements `encode` and `decode`, and `build` where it has weights or needs a
+    certain shape. Where they differ from the defaults it also states its capabilities:
+
+    * `likelihood`: `"exact"`, `"unbiased"`, `"lower_bound"` or `"biased"`, what a log_prob that
+      uses this step is.
+    * `dequantizes`: whether it turns integers into continuous numbers.
+    * `bijective`: whether decode inverts encode without randomness.
+    * `encoded_shape(event_shape)`: the event shape after encoding.
+    * `noise_size(direction)`: how many random numbers an example consumes.
+
+    A new transform touches three places: its own file, the registry of the property suite, and
+    the list in the docs.
+    """
+
+    likelihood = "exact"
+    dequantizes = False
+    bijective = True
+
+    def encode(self, x, context=None, noise=None, training=False):
+        """Data to latent.
+
+        Args:
+            x: Tensor `(batch, *event_shape)`.
+            context: Tensor `(batch, size)`, or None.
+            noise: The `keras_flows.noise.Noise` that a stochastic step draws from, or None.
+            training: Whether the step runs in training mode.
+
+        Returns:
+            `(z, log_det)`: the latent, and the log-det of the encode direction, `(batch,)`.
+        """
+        raise NotImplementedError
+
+    def decode(self, z, context=None, noise=None):
+        """Latent to data.
+
+        Args:
+            z: Tensor `(batch, *encoded_shape)`.
+            context: Tensor `(batch, size)`, or None.
+            noise: See `encode`.
+
+        Returns:
+            Tensor `(batch, *event_shape)`. An example that cannot be decoded is NaN.
+        """
+        raise NotImplementedError
+
+    def encoded_shape(self, event_shape):
+        """The event shape after encoding."""
+        return tuple(event_shape)
+
+    def noise_size(self, direction):
+        """How many random numbers an example consumes in `"encode"` or `"decode"`."""
+        return 0
+
+    def lipschitz_bounds(self):
+        """Upper bounds on the residual blocks inside: a dictionary from path to bound."""
+        return {}
+
+    def encode_steps(self, x, context=None, noise=None, training=False):
+        """The innermost steps one by one: yields `(path, z, log_det)` after each."""
+        yield (type(self).__name__, *self.encode(x, context, noise, training))
+
+    def decode_steps(self, z, context=None, noise=None):
+        """The innermost steps one by one: yields `(path, x)` after each."""
+        yield type(self).__name__, self.decode(z, context, noise)
+
+    def build(self, input_shape):
+        self.event_shape = tuple(input_shape[1:])
+        self.built = True
+
+    def call(self, x, context=None, noise=None, training=False):
+        return self.encode(x, context, noise, training)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.encoded_shape(input_shape[1:]))
+
+
+def zeros_per_example(x):
+    """Zeros of shape `(batch,)`, in the dtype of x."""
+    return tf.zeros(tf.shape(x)[:1], x.dtype)
+
+
+def sum_event(x):
+    """Sums over everything but the batch."""
+    return tf.reduce_sum(x, axis=list(range(1, len(x.shape))))
+
+
+def event_size(event_shape):
+    """The number of elements of an event."""
+    return int(np.prod(event_shape, dtype=np.int64))

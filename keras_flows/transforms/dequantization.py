@@ -1,0 +1,50 @@
+"""From integers to continuous numbers."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows.transforms.base import Transform, event_size
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class UniformDequantization(Transform):
+    """`z = (x + u) / 2^bits` with `u ~ U[0, 1)`, for integers x from 0 to `2^bits - 1`.
+
+    `log_det = -D bits ln 2`. The log_prob is then a lower bound on the log-probability of the
+    integers. Decoding takes the floor: it inverts encoding for every u, but not the other way
+    round, so this is not a bijection. Shapes are kept.
+
+    Source: Theis et al. 2016, *A Note on the Evaluation of Generative Models*, section 3.1.
+
+    Args:
+        bits: Number of bits of an integer.
+    """
+
+    likelihood = "lower_bound"
+    dequantizes = True
+    bijective = False
+
+    def __init__(self, bits=8, **kwargs):
+        super().__init__(**kwargs)
+        if not 1 <= bits <= 16:
+            raise ValueError(f"bits must be from 1 to 16; got {bits}.")
+        self.bits = bits
+
+    def noise_size(self, direction):
+        return event_size(self.event_shape) if direction == "encode" else 0
+
+    def encode(self, x, context=None, noise=None, training=False):
+        if noise is None:
+            raise ValueError(
+                "UniformDequantization draws random numbers: give log_prob a `seed` or `noise`."
+            )
+        shape = tf.shape(x)
+        u = noise.uniform(shape[0], x.shape[1:], x.dtype)
+        log_det = -event_size(self.event_shape) * tf.math.log(tf.constant(2.0**self.bits, x.dtype))
+        return (x + u) / 2.0**self.bits, tf.fill(shape[:1], log_det)
+
+    def decode(self, z, context=None, noise=None):
+        return tf.clip_by_value(tf.floor(z * 2.0**self.bits), 0.0, 2.0**self.bits - 1.0)
+
+    def get_config(self):
+        return {**super().get_config(), "bits": self.bits}

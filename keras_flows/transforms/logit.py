@@ -1,0 +1,38 @@
+"""The logit of data in [0, 1]."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows.transforms.base import Transform, sum_event
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Logit(Transform):
+    """`z = ln s - ln(1 - s)` with `s = alpha + (1 - 2 alpha) x`, for x in [0, 1].
+
+    `log_det = sum (ln(1 - 2 alpha) - ln s - ln(1 - s))`. Shapes are kept; an x for which s is
+    outside (0, 1) gives NaN.
+
+    Source: Dinh et al. 2017, *Density Estimation using Real NVP*, section 4.1.
+
+    Args:
+        alpha: In [0, 1/2): how far the ends are kept from 0 and 1.
+    """
+
+    def __init__(self, alpha=0.05, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 <= alpha < 0.5:
+            raise ValueError(f"alpha must be in [0, 0.5); got {alpha}.")
+        self.alpha = alpha
+
+    def encode(self, x, context=None, noise=None, training=False):
+        s = self.alpha + (1.0 - 2.0 * self.alpha) * x
+        log_s, log_rest = tf.math.log(s), tf.math.log(1.0 - s)
+        slope = tf.math.log(tf.constant(1.0 - 2.0 * self.alpha, x.dtype))
+        return log_s - log_rest, sum_event(slope - log_s - log_rest)
+
+    def decode(self, z, context=None, noise=None):
+        return (tf.sigmoid(z) - self.alpha) / (1.0 - 2.0 * self.alpha)
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha}

@@ -1,0 +1,50 @@
+"""Fixed permutations of the channels."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_flows.transforms.base import Transform, zeros_per_example
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Permutation(Transform):
+    """`z[..., i] = x[..., order[i]]`; `log_det = 0`.
+
+    Args:
+        order: A permutation of `0 … channels - 1`.
+    """
+
+    def __init__(self, order, **kwargs):
+        super().__init__(**kwargs)
+        self.order = [int(i) for i in order]
+        if sorted(self.order) != list(range(len(self.order))):
+            raise ValueError(f"order must be a permutation of 0 … n-1; got {list(order)}.")
+
+    def build(self, input_shape):
+        if input_shape[-1] != len(self.order):
+            raise ValueError(
+                f"This permutation is of {len(self.order)} channels; the input has "
+                f"{input_shape[-1]}."
+            )
+        super().build(input_shape)
+
+    def encode(self, x, context=None, noise=None, training=False):
+        return tf.gather(x, self.order, axis=-1), zeros_per_example(x)
+
+    def decode(self, z, context=None, noise=None):
+        return tf.gather(z, np.argsort(self.order).tolist(), axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "order": self.order}
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Reverse(Transform):
+    """`z = x[..., ::-1]`, the channels in reverse order; `log_det = 0`."""
+
+    def encode(self, x, context=None, noise=None, training=False):
+        return tf.reverse(x, axis=[-1]), zeros_per_example(x)
+
+    def decode(self, z, context=None, noise=None):
+        return tf.reverse(z, axis=[-1])

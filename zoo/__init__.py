@@ -1,0 +1,1 @@
+"""Pretrained flows: presets, checkpoints, model cards."""
