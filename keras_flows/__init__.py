@@ -9,10 +9,11 @@ from keras_flows._version import __version__ as __version__
 from keras_flows.errors import ConvergenceError as ConvergenceError
 from keras_flows.errors import LipschitzError as LipschitzError
 from keras_flows.errors import NonFiniteError as NonFiniteError
+from keras_flows.errors import PresetError as PresetError
 from keras_flows.flow import Flow as Flow
 
 # Imported when first used: they bring TFP, tf2onnx, matplotlib or data libraries.
-_LAZY = ("data", "export", "plot", "tfp", "zoo")
+_LAZY = ("data", "evaluate", "export", "plot", "tfp", "zoo")
 
 
 def __getattr__(name):

@@ -18,6 +18,20 @@ def event_shape(shape):
     return checked
 
 
+def build_once(layer, input_shape):
+    """Builds a layer for an input shape, unless it was built before, as deserialised ones are."""
+    if not layer.built:
+        layer.build(input_shape)
+        return
+    config = layer.get_build_config() or {}
+    before = config.get("input_shape")
+    if before is not None and tuple(before[1:]) != tuple(input_shape[1:]):
+        raise ValueError(
+            f"{layer.name!r} was built for inputs of shape {tuple(before[1:])}; here it is given "
+            f"{tuple(input_shape[1:])}."
+        )
+
+
 def count(n, name):
     """A positive integer."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
@@ -50,30 +64,35 @@ def _finite(value, name):
         )
 
 
-def batch(value, shape, dtype, name):
-    """A nonempty batch of examples of the given shape, all numbers finite.
+def batch_shape(given, shape, name):
+    """Checks that `given` can be the shape of a nonempty batch of examples of `shape`."""
+    given = tf.TensorShape(given)
+    needed = f"(batch, {', '.join(map(str, shape))})"
+    if given.rank != len(shape) + 1:
+        hint = f" One example alone is {name}[None]." if given.is_compatible_with(shape) else ""
+        raise ValueError(f"{name} must have shape {needed}; got {tuple(given)}.{hint}")
+    if not given[1:].is_compatible_with(shape):
+        raise ValueError(f"{name} must have shape {needed}; got {tuple(given)}.")
+    if given[0] == 0:
+        raise ValueError(f"{name} is an empty batch; at least one example is needed.")
+
+
+def batch(value, shape, dtype, name, finite=True):
+    """A nonempty batch of examples of the given shape, all numbers finite unless told otherwise.
 
     Returns:
         A tensor `(batch, *shape)` of the given dtype.
     """
     value = _tensor(value, dtype, name)
-    needed = f"(batch, {', '.join(map(str, shape))})"
-    if value.shape.rank is None:
-        value = tf.ensure_shape(value, (None, *shape))
-    if value.shape.rank != len(shape) + 1:
-        hint = ""
-        if value.shape.is_compatible_with(shape):
-            hint = f" One example alone is {name}[None]."
-        raise ValueError(f"{name} must have shape {needed}; got {tuple(value.shape)}.{hint}")
-    if not value.shape[1:].is_compatible_with(shape):
-        raise ValueError(f"{name} must have shape {needed}; got {tuple(value.shape)}.")
-    if value.shape[0] == 0:
-        raise ValueError(f"{name} is an empty batch; at least one example is needed.")
-    _finite(value, name)
+    if value.shape.rank is not None:
+        batch_shape(value.shape, shape, name)
+    value = tf.ensure_shape(value, (None, *shape))
+    if finite:
+        _finite(value, name)
     return value
 
 
-def context(value, shape, x, dtype):
+def context(value, shape, x, dtype, finite=True):
     """The context of every example of x, or None for a flow without context.
 
     Returns:
@@ -96,5 +115,7 @@ def context(value, shape, x, dtype):
         )
     if not value.shape[:1].is_compatible_with(x.shape[:1]):
         raise ValueError(f"There are {x.shape[0]} examples, but {value.shape[0]} contexts.")
-    _finite(value, "context")
+    value = tf.ensure_shape(value, (None, *shape))
+    if finite:
+        _finite(value, "context")
     return value

@@ -11,3 +11,11 @@ class ConvergenceError(ArithmeticError):
 
 class NonFiniteError(ArithmeticError):
     """A NaN or infinity where a number is needed; the message names the part it came from."""
+
+
+class PresetError(ValueError):
+    """A preset that cannot be found, or whose files are not what its metadata says."""
+
+
+class ExportError(ValueError):
+    """An export that has no such form, disagrees with its flow, or was damaged since."""

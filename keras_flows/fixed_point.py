@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_flows.elimination import solve_identity_plus
+
 
 class Inversion(NamedTuple):
     """The result of a fixed-point inversion.
@@ -71,34 +73,87 @@ def solve(g, y, atol, rtol, max_iterations):
     return Inversion(*(tf.stop_gradient(part) for part in result[1:]))
 
 
-def attach_gradient(y_minus_f, vjp, atol, rtol, max_iterations):
+def newton(value_and_jacobian, y, atol, rtol, max_iterations):
+    """Solves `x + g(x) = y` for vectors by Newton's method, safeguarded by the fixed point.
+
+    The residual is `r = y - x - g(x)`, which is also the step the fixed point would take. A
+    Newton step `x + (I + J)^-1 r` is kept where it makes the residual at least a tenth smaller;
+    elsewhere the fixed-point step, which shrinks the residual by the Lipschitz constant of g,
+    is taken instead. So it converges wherever the fixed point does, most often in a few steps.
+    The stopping rule is that of `solve`: the size of the fixed-point step, element by element.
+
+    Args:
+        value_and_jacobian: Function from `(batch, d)` to g and J, `(batch, d)` and
+            `(batch, d, d)`.
+        y: Tensor `(batch, d)`.
+        atol: Absolute tolerance.
+        rtol: Relative tolerance.
+        max_iterations: Cap on the number of evaluations.
+
+    Returns:
+        An `Inversion`. Gradients do not flow through it; see `attach_gradient`.
+    """
+    y = tf.stop_gradient(y)
+    tolerance = atol + rtol * _largest(y)
+    batch = tf.shape(y)[:1]
+
+    def evaluate(x):
+        g, jacobian = value_and_jacobian(x)
+        residual = y - x - g
+        return residual, solve_identity_plus(jacobian, residual)
+
+    def step(i, x, residual, move, must_take, iterations, converged):
+        tried = x + move
+        new_residual, newton_move = evaluate(tried)
+        better = tf.norm(new_residual, axis=1) <= 0.9 * tf.norm(residual, axis=1)
+        take = tf.logical_and(tf.logical_or(better, must_take), tf.logical_not(converged))
+        x = tf.where(take[:, None], tried, x)
+        # After a refused Newton step, the next one is the fixed point's.
+        move = tf.where(take[:, None], newton_move, residual)
+        residual = tf.where(take[:, None], new_residual, residual)
+        iterations = tf.where(converged, iterations, i + 1)
+        converged = tf.logical_or(converged, _largest(residual) <= tolerance)
+        return i + 1, x, residual, move, tf.logical_not(take), iterations, converged
+
+    def unfinished(i, *state):
+        return tf.logical_and(i < max_iterations, tf.logical_not(tf.reduce_all(state[-1])))
+
+    residual, move = evaluate(y)
+    converged = _largest(residual) <= tolerance
+    start = (
+        tf.constant(0),
+        y,
+        residual,
+        move,
+        tf.zeros(batch, tf.bool),
+        tf.zeros(batch, tf.int32),
+        converged,
+    )
+    _, x, residual, _, _, iterations, converged = tf.while_loop(unfinished, step, start)
+    result = Inversion(x, iterations, converged, _largest(residual))
+    return Inversion(*(tf.stop_gradient(part) for part in result))
+
+
+def attach_gradient(residual, solve_transposed):
     """Passes `y - F(x)` through, with the gradient of the inverse map at x.
 
     By the implicit function theorem, `x = F^-1(y)` has `dx = (I + J)^-1 (dy - dF)`. Added to a
     converged, constant x, the result of this function gives just that gradient (and one more
-    fixed-point step as its value); the transposed system is solved by the same iteration.
+    fixed-point step as its value).
 
     Args:
-        y_minus_f: `y - x - g(x)` at the constant solution x, `(batch, *event)`.
-        vjp: Function without arguments that returns `w -> J^T w` on `(1, batch, *event)`.
-        atol: Absolute tolerance of the backward solve.
-        rtol: Relative tolerance of the backward solve.
-        max_iterations: Cap on its number of steps.
+        residual: `y - x - g(x)` at the constant solution x, `(batch, *event)`.
+        solve_transposed: Function `w -> (I + J^T)^-1 w` on `(batch, *event)`.
 
     Returns:
-        `y_minus_f`.
+        `residual`.
     """
 
     @tf.custom_gradient
     def with_gradient(residual):
-        def backward(upstream):
-            pullback = vjp()
-            solution = solve(lambda w: pullback(w[None])[0], upstream, atol, rtol, max_iterations)
-            return mark_unconverged(solution)
+        return residual, solve_transposed
 
-        return residual, backward
-
-    return with_gradient(y_minus_f)
+    return with_gradient(residual)
 
 
 def mark_unconverged(inversion):

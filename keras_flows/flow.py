@@ -1,6 +1,7 @@
 """Flow: the keras.Model that people hold."""
 
 import contextlib
+import copy
 import math
 
 import keras
@@ -60,11 +61,11 @@ class Flow(keras.Model):
             raise ValueError(f"seed must be from 0 to 2^31 - 1; got {seed}.")
         self.seed = int(seed)
         self.transform = transform
-        self.transform.build((None, *self.event_shape))
+        checks.build_once(self.transform, (None, *self.event_shape))
         self.latent_shape = tuple(transform.encoded_shape(self.event_shape))
         self.base = StandardNormal(dtype=self.dtype_policy)
         if self.context_embedding is not None:
-            self.context_embedding.build((None, *self.context_shape))
+            checks.build_once(self.context_embedding, (None, *self.context_shape))
         self.base.build((None, *self.latent_shape))
         self._nll = keras.metrics.Mean(name="nll_nats")
         self._bits = keras.metrics.Mean(name="bits_per_dim") if transform.dequantizes else None
@@ -206,7 +207,7 @@ class Flow(keras.Model):
         return self._log_prob(x, context, noise, training)
 
     def _seed(self, seed):
-        return as_seed(tf.bitcast(self._draws.next(), tf.int32) if seed is None else seed)
+        return as_seed(self._draws.next() if seed is None else seed)
 
     def _run(self, name, x, shape, context, noise, seed, training=False):
         """Checks the arguments, runs a pure function compiled once for all batch sizes."""
@@ -215,6 +216,7 @@ class Flow(keras.Model):
         direction = "decode" if name == "decode" else "encode"
         if noise is not None and seed is not None:
             raise ValueError("Give either noise or a seed, not both.")
+        unused = copy.copy(noise)
         if noise is not None or not tf.executing_eagerly() or tf.is_symbolic_tensor(x):
             source = noise if isinstance(noise, Noise) else None
             if noise is not None and source is None:
@@ -230,7 +232,7 @@ class Flow(keras.Model):
             given = (x, seed) if context is None else (x, seed, context)
             result = self._function(name, given, training, stochastic)(*given)
         if tf.executing_eagerly() and bool(tf.reduce_any(tf.math.is_nan(result))):
-            self._explain_nan(name, x, context, noise, seed)
+            self._explain_nan(name, x, context, unused, seed)
         return result
 
     def _function(self, name, given, training, stochastic):
@@ -341,6 +343,8 @@ class Flow(keras.Model):
 
     def _unpack(self, data):
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(x, dict):
+            x, weights = x["x"], x.get("sample_weight")
         if isinstance(x, (tuple, list)) and len(x) == 2 and y is None:
             x, y = x
         if (y is None) != (self.context_shape is None):
@@ -349,13 +353,18 @@ class Flow(keras.Model):
                 if self.context_shape is None
                 else "This flow is conditional: fit and evaluate take (x, context)."
             )
-        return tf.cast(x, self.compute_dtype), y, weights
+        # NaN is left to the training step, which says where it met it first.
+        x = checks.batch(x, self.event_shape, self.compute_dtype, "x", finite=False)
+        y = checks.context(y, self.context_shape, x, self._context_dtype(), finite=False)
+        return x, y, weights
 
     def _training_steps(self, x, context, noise):
         """Encodes step by step: log_prob, and whether each part is finite."""
         finite, total = [all_finite(x)], 0.0
         z = x
         context = self._embed(context, training=True)
+        if context is not None:
+            finite.append(all_finite(context))
         for _, z, log_det in self.transform.encode_steps(x, context, noise, training=True):
             total += log_det
             finite.append(all_finite(z) & all_finite(log_det))
@@ -420,14 +429,35 @@ class Flow(keras.Model):
     def part_names(self):
         """The names of the parts a training step checks for NaN, in order."""
         zeros = tf.zeros((1, *self.event_shape), self.compute_dtype)
-        context = None
+        context, inputs = None, ["the data"]
         if self.context_shape is not None:
             context = self._embed(tf.zeros((1, *self.context_shape), self._context_dtype()))
+            inputs.append("the context")
         steps = self.transform.encode_steps(zeros, context, SeededNoise(0))
-        return ["the data", *(f"step {path!r}" for path, *_ in steps), "log_prob", "the gradients"]
+        return [*inputs, *(f"step {path!r}" for path, *_ in steps), "log_prob", "the gradients"]
 
-    def fit(self, *args, callbacks=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        *args,
+        callbacks=None,
+        sample_weight=None,
+        validation_data=None,
+        **kwargs,
+    ):
         """Trains by maximum likelihood; see `keras.Model.fit`.
+
+        Args:
+            x: The data: an array, or a `tf.data.Dataset` of batches; for a conditional flow
+                `(x, context)`. Weighted examples without context come in a `tf.data.Dataset` as
+                dictionaries with the keys `x` and `sample_weight`.
+            y: The context of a conditional flow, where it is not in `x`.
+            *args: As in `keras.Model.fit`.
+            callbacks: Keras callbacks.
+            sample_weight: Weights of the examples, `(n,)`.
+            validation_data: As in `keras.Model.fit`; here too, y is the context or None.
+            **kwargs: As in `keras.Model.fit`.
 
         Returns:
             The Keras `History`: `loss` and `nll_nats`, in nats per example, and `bits_per_dim`
@@ -435,19 +465,49 @@ class Flow(keras.Model):
 
         Raises:
             NonFiniteError: At the first NaN or infinite loss or gradient, naming the step and
-                the part it came from. The weights are those before that step.
+                the part it came from. The weights are finite.
         """
+        self._check_arrays(x)
+        x, y, sample_weight = _keep_weights(x, y, sample_weight)
+        if isinstance(validation_data, (tuple, list)):
+            validation_data = _keep_weights(
+                *keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
+            )
         self._failure.assign([-1, -1])
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), StopOnNonFinite()]
-        history = super().fit(*args, callbacks=callbacks, **kwargs)
+        history = super().fit(
+            x,
+            y,
+            *args,
+            callbacks=callbacks,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            **kwargs,
+        )
         self.converge()
         return history
 
-    def evaluate(self, *args, **kwargs):
-        """Mean negative log-likelihood; see `keras.Model.evaluate`."""
+    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+        """Mean negative log-likelihood; see `keras.Model.evaluate`, and `fit` for the data."""
+        self._check_arrays(x)
         self.converge()
-        return super().evaluate(*args, **kwargs)
+        x, y, sample_weight = _keep_weights(x, y, sample_weight)
+        return super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """The log_prob of every example, an array `(n,)`; see `keras.Model.predict`.
+
+        A conditional flow takes `(x, context)`.
+        """
+        self._check_arrays(x)
+        return super().predict(x, *args, **kwargs)
+
+    def _check_arrays(self, x):
+        """Checks the shape of arrays, before Keras slices them into batches."""
+        x = x[0] if isinstance(x, tuple) and x else x
+        if hasattr(x, "shape"):
+            checks.batch_shape(x.shape, self.event_shape, "x")
 
     def make_test_function(self, force=False):
         with self._interpreted():
@@ -537,6 +597,13 @@ class Flow(keras.Model):
         from keras_flows.tfp import FlowBijector
 
         return FlowBijector(self, context)
+
+
+def _keep_weights(x, y, sample_weight):
+    """Puts sample weights beside the data where there are no targets: Keras would drop them."""
+    if sample_weight is None or y is not None:
+        return x, y, sample_weight
+    return {"x": x, "sample_weight": sample_weight}, None, None
 
 
 def _any_nan(x):

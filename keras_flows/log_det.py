@@ -14,8 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Series terms beyond which a random draw has no probability in float32.
-_MAX_DRAW = 64
+from keras_flows.elimination import log_det_identity_plus
+
+# Half the spacing of the uniform number behind a draw: what is less likely is never drawn.
+_RESOLUTION = 2.0**-53
 
 
 def _event_sum(x):
@@ -23,27 +25,25 @@ def _event_sum(x):
     return tf.reduce_sum(x, axis=list(range(2, len(x.shape))))
 
 
-def log_det_identity_plus(jacobian):
-    """`ln det(I + J)` of matrices with a norm below one.
-
-    Gaussian elimination without pivoting, which is stable here: the symmetric part of I + J is
-    positive definite, so every pivot is positive. Where the norm is one or more, a pivot may be
-    negative and the result NaN.
+def jacobian(net, x, context=None, training=False):
+    """Value and Jacobian of a network on vectors, by stacked tangents.
 
     Args:
-        jacobian: Tensor `(batch, d, d)`.
+        net: A `LipschitzLayer` called as `net(x, context)`, from d to d numbers.
+        x: Tensor `(batch, *event)`, the event of d numbers in all.
+        context: Passed on to the network.
+        training: Whether the network runs in training mode.
 
     Returns:
-        Tensor `(batch,)`.
+        `(g, J)` of shapes `(batch, *event)` and `(batch, d, d)`, `J[n, i, j] = dg_i / dx_j`.
     """
-    size = jacobian.shape[-1]
-    matrix = jacobian + tf.eye(size, dtype=jacobian.dtype)
-    log_det = tf.math.log(matrix[:, 0, 0])
-    for _ in range(size - 1):
-        column, row = matrix[:, 1:, :1], matrix[:, :1, 1:]
-        matrix = matrix[:, 1:, 1:] - column * row / matrix[:, :1, :1]
-        log_det += tf.math.log(matrix[:, 0, 0])
-    return log_det
+    shape = tf.shape(x)
+    size = math.prod(x.shape[1:])
+    basis = tf.reshape(tf.eye(size, dtype=x.dtype), (size, 1, *x.shape[1:]))
+    tangents = tf.broadcast_to(basis, tf.concat([[size], shape], axis=0))
+    g, tangents = net.jvp(x, tangents, context=context, training=training)
+    # tangents[j, n] = J e_j, a column.
+    return g, tf.transpose(tf.reshape(tangents, (size, -1, size)), (1, 2, 0))
 
 
 class Estimator:
@@ -74,14 +74,8 @@ class Exact(Estimator):
     """The Jacobian, by stacked tangents, and its determinant; up to a few tens of dimensions."""
 
     def __call__(self, net, x, context=None, noise=None, training=False):
-        shape = tf.shape(x)
-        size = int(np.prod(x.shape[1:]))
-        basis = tf.reshape(tf.eye(size, dtype=x.dtype), (size, 1, *x.shape[1:]))
-        tangents = tf.broadcast_to(basis, tf.concat([[size], shape], axis=0))
-        g, tangents = net.jvp(x, tangents, context=context, training=training)
-        # tangents[i, n] = J e_i: the rows of the transposed Jacobian, of equal determinant.
-        columns = tf.reshape(tangents, (size, -1, size))
-        return g, log_det_identity_plus(tf.transpose(columns, (1, 0, 2)))
+        g, matrix = jacobian(net, x, context, training)
+        return g, log_det_identity_plus(matrix)
 
 
 class _Series(Estimator):
@@ -226,16 +220,19 @@ class Unbiased(_Series):
         self.gradient = gradient
 
     def tail_probabilities(self):
-        """`P(N >= j)` for j = 0, 1, …, as a float64 array."""
-        j = np.arange(_MAX_DRAW + 1)
+        """`P(N >= j)` for every j = 0, 1, … that a draw can reach, as a float64 array."""
         if self.distribution == "geometric":
-            return np.where(j == 0, 1.0, (1.0 - self.parameter) ** np.maximum(j - 1, 0))
-        masses = [
-            math.exp(i * math.log(self.parameter) - self.parameter - math.lgamma(i + 1))
-            for i in range(4 * _MAX_DRAW)
-        ]
-        # Summed from the small end, so that the far tail keeps its digits.
-        return np.cumsum(masses[::-1])[::-1][: _MAX_DRAW + 1]
+            last = 1 + math.ceil(math.log(_RESOLUTION) / math.log1p(-self.parameter))
+            tails = np.r_[1.0, (1.0 - self.parameter) ** np.arange(last)]
+        else:
+            rate = self.parameter
+            masses = [
+                math.exp(i * math.log(rate) - rate - math.lgamma(i + 1))
+                for i in range(64 + int(rate + 12.0 * math.sqrt(rate)))
+            ]
+            # Summed from the small end, so that the far tail keeps its digits.
+            tails = np.cumsum(masses[::-1])[::-1]
+        return tails[tails > _RESOLUTION]
 
     def weights(self, exact_terms):
         """The weights of all terms that a draw can reach, as a float64 array."""
@@ -243,9 +240,10 @@ class Unbiased(_Series):
 
     def draw_terms(self, noise):
         """Draws N, the number of terms beyond the exact ones, a scalar int32 tensor."""
-        # N >= j exactly when a uniform number falls below P(N >= j).
-        u = noise.scalar(tf.float32)
-        tails = tf.constant(self.tail_probabilities()[1:], tf.float32)
+        # N >= j exactly when a uniform number falls below P(N >= j). In float64 and away from
+        # zero: a zero would sum terms whose weights are astronomical.
+        u = tf.maximum(noise.scalar(tf.float64), _RESOLUTION)
+        tails = tf.constant(self.tail_probabilities()[1:], tf.float64)
         return tf.reduce_sum(tf.cast(u < tails, tf.int32))
 
     def __call__(self, net, x, context=None, noise=None, training=False):

@@ -6,6 +6,7 @@ Every batch is drawn fresh, with a key of (seed, step); the test points come fro
 training run uses.
 """
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import keras
 import typer
 
 import keras_flows as kf
-from keras_flows import data, evaluate, training
+from keras_flows import data, evaluate, plot, training
 
 EPOCH_STEPS = 500
 TEST_SEED = 2**31  # training seeds are below it
@@ -21,6 +22,7 @@ TEST_EXAMPLES = 100_000
 
 RECIPES = {
     "idensenet_lc_two_moons": {
+        "summary": "i-DenseNet with learnable concatenation on the two moons density.",
         "density": "two_moons",
         "model": "IDenseNet",
         "arguments": {"blocks": 10, "depth": 4, "growth": 90, "block_bound": 0.99},
@@ -76,8 +78,41 @@ def main(name: str, output: Path = Path("trained"), steps: int | None = None):
         )
         print(f"{time.monotonic() - began:.0f} s for {recipe['steps'] - start} steps")
 
+    write_entry(flow, density, recipe, output / name)
+    print(f"wrote {output / name}; its training state is still in {work}")
+
+
+def write_entry(flow, density, recipe, folder):
+    """Tests a trained flow and writes it as a zoo entry."""
     test = density.sample(TEST_EXAMPLES, seed=TEST_SEED)
     result = evaluate.evaluate(flow, test)
+    # Point by point, so that the noise of the entropy cancels.
+    excess = density.log_prob(test) - evaluate.log_probs(flow, test)
+    title = density.name.replace("_", " ")
+    with tempfile.TemporaryDirectory() as scratch:
+        picture = Path(scratch) / "density.png"
+        figure = plot.density(flow, density.bounds, density.log_prob)
+        figure.savefig(picture, dpi=100)
+        flow.save_to_preset(
+            folder,
+            summary=recipe["summary"],
+            data=f"{title}, drawn fresh for every step",
+            test={
+                "nll": result.nll,
+                "standard_error": result.standard_error,
+                "examples": result.examples,
+                "kl_divergence": float(excess.mean()),
+                "kl_standard_error": float(excess.std(ddof=1) / len(excess) ** 0.5),
+                "data": f"{title}, fresh points, seed {TEST_SEED}",
+            },
+            training={
+                "script": f"scripts/train_toy.py {folder.name}",
+                "optimizer": "Adam, cosine decay after 500 warm-up steps, gradient norm at most 10",
+                **{key: recipe[key] for key in ("arguments", "steps", "batch_size")},
+                **{key: recipe[key] for key in ("learning_rate", "seed")},
+            },
+            picture=picture,
+        )
     print(f"test NLL {result.nll:.4f} ± {result.standard_error:.4f} nats")
 
 

@@ -1,1 +1,45 @@
-"""Pretrained flows: presets, checkpoints, model cards."""
+"""Pretrained flows: find, load and save presets, import published checkpoints."""
+
+from keras_flows.zoo import handles as _handles
+from keras_flows.zoo import preset as _preset
+from keras_flows.zoo.checkpoint import import_checkpoint as import_checkpoint
+from keras_flows.zoo.preset import save as save
+
+
+def list():
+    """The metadata of every entry that comes with the package, sorted by name.
+
+    Returns:
+        A list of `keras_flows.zoo.metadata.Metadata`.
+    """
+    return [show(name) for name in _handles.bundled()]
+
+
+def show(handle):
+    """The metadata of a preset; arguments and errors as in `load`.
+
+    Returns:
+        A `keras_flows.zoo.metadata.Metadata`.
+    """
+    return _preset.read_metadata(_handles.resolve(handle))
+
+
+def card(handle):
+    """The model card of a preset, Markdown; arguments and errors as in `load`."""
+    return (_handles.resolve(handle) / "README.md").read_text(encoding="utf-8")
+
+
+def load(handle):
+    """Loads a flow.
+
+    Args:
+        handle: The name of an entry of `list()`, a folder, `https://…#sha256=…`, `hf://…` or
+            `kaggle://…`; see `keras_flows.zoo.handles.resolve`.
+
+    Returns:
+        A `keras_flows.Flow`.
+
+    Raises:
+        PresetError: If there is no such preset, or it is corrupt or of a newer version.
+    """
+    return _preset.load(_handles.resolve(handle))

@@ -16,3 +16,4 @@ from keras_flows.layers.networks import LipschitzDenseLayer as LipschitzDenseLay
 from keras_flows.layers.networks import LipschitzSequential as LipschitzSequential
 from keras_flows.layers.spectral import SpectralDense as SpectralDense
 from keras_flows.layers.spectral import SpectralLayer as SpectralLayer
+from keras_flows.layers.spectral_conv import SpectralConv2D as SpectralConv2D

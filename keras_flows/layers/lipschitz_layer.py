@@ -11,9 +11,10 @@ class LipschitzLayer(keras.layers.Layer):
     (gradient operations have no ONNX converter).
     """
 
-    def call(self, *inputs, **arguments):
-        # Unused pullbacks cost nothing: their operations are made when they are called.
-        return self.vjp(*inputs, **arguments)[0]
+    def call(self, *inputs, training=False, **arguments):
+        # `training` by name, or Keras would not pass it on. Unused pullbacks cost nothing: their
+        # operations are made when they are called.
+        return self.vjp(*inputs, training=training, **arguments)[0]
 
     def jvp(self, x, tangents, training=False):
         """Value and Jacobian-vector products.

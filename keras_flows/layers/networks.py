@@ -8,6 +8,7 @@ Lipschitz bound concerns x only.
 import keras
 import numpy as np
 
+from keras_flows import checks
 from keras_flows.layers.activations import activation as activation_layer
 from keras_flows.layers.concatenation import LipschitzConcatenation
 from keras_flows.layers.lipschitz_layer import LipschitzLayer
@@ -213,7 +214,7 @@ class LipschitzSequential(LipschitzLayer):
 
     def build(self, input_shape):
         for layer in self.layers:
-            layer.build(input_shape)
+            checks.build_once(layer, input_shape)
             input_shape = layer.compute_output_shape(input_shape)
         self.built = True
 

@@ -185,7 +185,7 @@ class SpectralDense(SpectralLayer):
     def converge(self):
         kernel = keras.ops.convert_to_numpy(self.kernel).astype("float64")
         v, sigma, u = _top_singular_triple(kernel)
-        self._store(*(tf.cast(part, self.dtype) for part in (u, v, sigma)))
+        self._store(u, v, sigma)
 
     def lipschitz_bound(self):
         kernel = keras.ops.convert_to_numpy(self.normalized_kernel()).astype("float64")

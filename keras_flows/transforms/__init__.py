@@ -10,3 +10,4 @@ from keras_flows.transforms.permutation import Permutation as Permutation
 from keras_flows.transforms.permutation import Reverse as Reverse
 from keras_flows.transforms.residual import ResidualBlock as ResidualBlock
 from keras_flows.transforms.sigmoid import Sigmoid as Sigmoid
+from keras_flows.transforms.squeeze import Squeeze as Squeeze

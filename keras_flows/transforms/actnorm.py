@@ -41,9 +41,12 @@ class ActNorm(Transform):
         count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)
         mean = tf.reduce_mean(x, axis=axes)
         variance = tf.reduce_sum(tf.square(x - mean), axis=axes) / tf.maximum(count - 1.0, 1.0)
-        self.bias.assign(-mean)
-        self.log_scale.assign(-0.5 * tf.math.log(tf.maximum(variance, self.minimum_variance)))
-        self.initialized.assign(1)
+        # A batch with a NaN, which stops training, leaves the weights as they are.
+        ok = tf.reduce_all(tf.math.is_finite(mean) & tf.math.is_finite(variance))
+        log_scale = -0.5 * tf.math.log(tf.maximum(variance, self.minimum_variance))
+        self.bias.assign(tf.where(ok, -mean, self.bias))
+        self.log_scale.assign(tf.where(ok, log_scale, self.log_scale))
+        self.initialized.assign(tf.cast(ok, self.initialized.dtype))
 
     def encode(self, x, context=None, noise=None, training=False):
         if training:

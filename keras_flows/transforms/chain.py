@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_flows import checks
 from keras_flows.transforms.base import LIKELIHOODS, Transform, zeros_per_example
 
 
@@ -21,7 +22,7 @@ class Chain(Transform):
 
     def build(self, input_shape):
         for step in self.steps:
-            step.build(input_shape)
+            checks.build_once(step, input_shape)
             input_shape = step.compute_output_shape(input_shape)
         self.built = True
 

@@ -41,6 +41,9 @@ class UniformDequantization(Transform):
         shape = tf.shape(x)
         u = noise.uniform(shape[0], x.shape[1:], x.dtype)
         log_det = -event_size(self.event_shape) * tf.math.log(tf.constant(2.0**self.bits, x.dtype))
+        # Anything but an integer in range is NaN, which becomes an error.
+        valid = (x == tf.floor(x)) & (x >= 0.0) & (x < 2.0**self.bits)
+        x = tf.where(valid, x, tf.constant(float("nan"), x.dtype))
         return (x + u) / 2.0**self.bits, tf.fill(shape[:1], log_det)
 
     def decode(self, z, context=None, noise=None):

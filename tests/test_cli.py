@@ -1,0 +1,139 @@
+"""The command line: every command on a tiny preset, its outputs and exit codes."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import typer.testing
+
+import keras_flows as kf
+from keras_flows import tables
+from keras_flows.cli import app
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("cli") / "tiny"
+    kf.models.IDenseNet((2,), blocks=1, depth=1, growth=4).save_to_preset(path, summary="Tiny.")
+    return path
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "conditional"
+    flow = kf.models.IDenseNet((2,), blocks=1, depth=1, growth=4, context_shape=(3,))
+    flow.save_to_preset(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    path = tmp_path_factory.mktemp("data") / "points.npy"
+    np.save(path, x)
+    return path
+
+
+def run(*arguments, code=0):
+    result = typer.testing.CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, (result.output, result.stderr, result.exception)
+    return result
+
+
+def test_list_names_every_entry():
+    listed = json.loads(run("list", "--json").stdout)
+    assert [entry["name"] for entry in listed] == [entry.name for entry in kf.zoo.list()]
+    shown = run("list").stdout
+    assert all(entry.summary.split()[0] in shown for entry in kf.zoo.list())
+
+
+def test_show_prints_the_card_or_the_metadata(preset):
+    assert "Trainable parameters" in run("show", preset).stdout
+    shown = json.loads(run("show", preset, "--json").stdout)
+    assert shown == kf.zoo.show(preset).model_dump()
+
+
+def test_sample_writes_what_the_flow_draws(preset, tmp_path):
+    expected = kf.zoo.load(preset).sample(6, seed=3, temperature=0.5).numpy()
+    arguments = ("sample", preset, "-n", 6, "--seed", 3, "--temperature", 0.5)
+    run(*arguments, "-o", tmp_path / "x.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+    (tmp_path / "x.csv").write_text(run(*arguments).stdout)
+    np.testing.assert_array_equal(tables.read(tmp_path / "x.csv", (2,)), expected)
+
+
+def test_score_writes_log_probs_in_order(preset, points, tmp_path):
+    run("score", preset, points, "-o", tmp_path / "scores.parquet")
+    expected = kf.zoo.load(preset).log_prob(np.load(points)).numpy()
+    scores = tables.read(tmp_path / "scores.parquet", (1,))[:, 0]
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    assert run("score", preset, points).stdout.startswith("log_prob\n")
+
+
+def test_evaluate_reports_mean_and_standard_error(preset, points):
+    nll = -kf.zoo.load(preset).log_prob(np.load(points)).numpy().astype("float64")
+    result = json.loads(run("evaluate", preset, points, "--json").stdout)
+    assert result["nll"] == pytest.approx(nll.mean(), rel=1e-6)
+    assert result["standard_error"] == pytest.approx(nll.std(ddof=1) / 8, rel=1e-6)
+    assert result["likelihood"] == "exact" and result["examples"] == 64
+    assert "nats" in run("evaluate", preset, points).stdout
+
+
+def test_conditional_flows_take_contexts(conditional, points, tmp_path):
+    contexts = np.random.default_rng(1).normal(size=(64, 3)).astype("float32")
+    np.save(tmp_path / "c.npy", contexts)
+    run("score", conditional, points, "--context", tmp_path / "c.npy", "-o", tmp_path / "s.npy")
+    expected = kf.zoo.load(conditional).log_prob(np.load(points), contexts)
+    np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-6)
+    assert "give --context" in run("score", conditional, points, code=1).stderr
+    np.save(tmp_path / "short.npy", contexts[:5])
+    short = run("score", conditional, points, "--context", tmp_path / "short.npy", code=1)
+    assert "64 examples" in short.stderr and "has 5" in short.stderr
+
+
+def test_finetune_improves_and_saves(preset, tmp_path):
+    x = np.random.default_rng(2).normal(3.0, 0.5, size=(200, 2)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x)
+    result = json.loads(
+        run(
+            *("finetune", preset, tmp_path / "data.npz", tmp_path / "tuned"),
+            *("--epochs", 3, "--batch-size", 50, "--learning-rate", 0.01, "--json"),
+            *("--validation", tmp_path / "data.npz"),
+        ).stdout
+    )
+    tuned, before = kf.zoo.load(tmp_path / "tuned"), kf.zoo.load(preset)
+    assert np.mean(tuned.log_prob(x)) > np.mean(before.log_prob(x))
+    assert result["val_loss"] == pytest.approx(-np.mean(tuned.log_prob(x)), rel=1e-5)
+    assert kf.zoo.show(tmp_path / "tuned").training["fine-tuned from"] == "tiny"
+
+
+@pytest.mark.parametrize("format", ["onnx", "saved-model"])
+def test_export_and_verify(preset, tmp_path, format):
+    folder = tmp_path / "exported"
+    checks = json.loads(run("export", preset, folder, "-f", format, "--json").stdout)["checks"]
+    assert checks and all(check["passed"] for check in checks)
+    assert "all checks passed" in run("verify", folder).stdout
+    victim = next(path for path in sorted(folder.rglob("*")) if path.suffix in (".onnx", ".pb"))
+    victim.write_bytes(victim.read_bytes()[:-10])
+    assert victim.name in run("verify", folder, code=1).stderr
+
+
+def test_certify_prints_every_bound(preset):
+    result = json.loads(run("certify", preset, "--json").stdout)
+    assert result["bounds"] == pytest.approx(kf.zoo.load(preset).certify().bounds)
+    assert "0/ResidualBlock" in run("certify", preset).stdout
+
+
+def test_errors_are_one_line_and_exit_with_1(preset, tmp_path):
+    assert run("show", "no_such_flow", code=1).stderr.startswith("error: There is no zoo entry")
+    missing = run("score", preset, tmp_path / "missing.npy", code=1)
+    assert missing.stderr.startswith("error:") and "missing.npy" in missing.stderr.replace("\n", "")
+    np.save(tmp_path / "wide.npy", np.zeros((4, 3)))
+    assert "error:" in run("score", preset, tmp_path / "wide.npy", code=1).stderr
+
+
+def test_wrong_calls_exit_with_2(preset):
+    run("sample", preset, "-n", 0, code=2)
+    run("no-such-command", code=2)

@@ -1,0 +1,41 @@
+"""The README says what is true: its table is the zoo's, and its example runs."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_zoo_table_is_up_to_date():
+    path = REPOSITORY / "scripts" / "update_readme.py"
+    spec = importlib.util.spec_from_file_location("update_readme", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = script.README.read_text(encoding="utf-8")
+    assert script.updated(text) == text, "run python scripts/update_readme.py"
+
+
+def test_the_flow_of_the_transforms_page_works():
+    names = {}
+    exec(blocks((REPOSITORY / "docs" / "transforms.md").read_text(encoding="utf-8"))[-1], names)
+    flow = names["flow"]
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    np.testing.assert_allclose(flow.decode(flow.encode(x)), x, atol=1e-5)
+
+
+@pytest.mark.slow  # XLA compiles the training step of the whole flow
+def test_the_ten_lines_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(blocks((REPOSITORY / "README.md").read_text(encoding="utf-8"))[0], names)
+    assert names["samples"].shape == (1000, 2)
+    assert np.mean(names["scores"]) == pytest.approx(-2.39, abs=0.1)
+    assert (tmp_path / "my_flow" / "model.weights.h5").is_file()

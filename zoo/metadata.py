@@ -1,0 +1,63 @@
+"""What a preset folder says about its flow: the schema of `metadata.json`."""
+
+from typing import Any
+
+import pydantic
+
+# The format of a preset folder; raised when a change would make older versions misread one.
+FORMAT = 1
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Test(_Strict):
+    """A test result: nats per example, with the standard error over the examples.
+
+    `kl_divergence` is that from the true density to the flow, where the true one is known.
+    """
+
+    nll: float
+    standard_error: float
+    examples: int
+    bits_per_dim: float | None = None
+    kl_divergence: float | None = None
+    kl_standard_error: float | None = None
+    data: str
+
+
+class Inverse(_Strict):
+    """The inverse: its tolerance, and the round trip measured on samples."""
+
+    tolerance: float
+    max_iterations: int
+    round_trip_error: float
+    round_trip_examples: int
+
+
+class Metadata(_Strict):
+    """The contents of `metadata.json`."""
+
+    format: int = FORMAT
+    name: str
+    summary: str
+    model: str
+    event_shape: list[int]
+    context_shape: list[int] | None
+    parameters: int
+    likelihood: str
+    estimator: str | None
+    data: str | None
+    test: Test | None
+    lipschitz: dict[str, float]
+    inverse: Inverse | None
+    training: dict[str, Any]
+    versions: dict[str, str]
+    licence: str
+    files: dict[str, str]
+
+    @property
+    def largest_bound(self):
+        """The largest certified Lipschitz bound, None without residual blocks."""
+        return max(self.lipschitz.values(), default=None)
