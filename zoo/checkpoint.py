@@ -1,6 +1,6 @@
 """Import of published PyTorch checkpoints into flows of this library.
 
-What a checkpoint holds for a flow is a table, made by `_weights`: for every variable, the names
+What a checkpoint holds for a flow is a table, made by `table`: for every variable, the names
 and shapes of the published arrays it is made of, and how. A new family adds its layers to
 `_TABLES` and its configuration to `_flow`.
 """
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_flows import layers, transforms
-from keras_flows.log_det import PowerSeries, Unbiased
 from keras_flows.models import IDenseNet, ResidualFlow
 
 _MODELS = {"IDenseNet": IDenseNet, "ResidualFlow": ResidualFlow}
@@ -190,7 +189,8 @@ def _published_flow(config, dtype):
         # None there means iterations up to a tolerance.
         "power_iterations": config.get("n_lipschitz_iters") or 5,
         "actnorm": config.get("actnorm", False),
-        "log_det": _estimator(config),
+        # As published: in two dimensions the evaluation is exact, whatever training used.
+        "log_det": "exact",
         "dtype": dtype,
     }
     if not dense:
@@ -202,17 +202,6 @@ def _published_flow(config, dtype):
         growth=config["densenet_growth"],
         learnable_concatenation=config["learnable_concat"],
         lip_coeff=config["lip_coeff"],
-    )
-
-
-def _estimator(config):
-    if config.get("brute_force") or config.get("exact_trace"):
-        return "exact"
-    if config.get("n_power_series") is not None:
-        return PowerSeries(config["n_power_series"])
-    return Unbiased(
-        config.get("n_dist", "geometric"),
-        gradient="neumann" if config.get("neumann_grad", True) else "series",
     )
 
 
@@ -244,7 +233,7 @@ def _actnorm(prefix, step):
 
 
 def _residual_block(prefix, step):
-    yield from _weights(f"{prefix}.nnet", step.net)
+    yield from table(f"{prefix}.nnet", step.net)
 
 
 def _sequential(prefix, net):
@@ -254,18 +243,18 @@ def _sequential(prefix, net):
             parts.append(layer.activation)  # a layer of its own there
         parts.append(layer)
     for i, part in enumerate(parts):
-        yield from _weights(f"{prefix}.{i}", part)
+        yield from table(f"{prefix}.{i}", part)
 
 
 def _dense_layer(prefix, layer):
     names = [f"{prefix}.K{i}_unnormalized" for i in (1, 2)]
     yield Weight(layer.concatenation.k, dict.fromkeys(names, (1,)), lambda *k: np.concatenate(k))
-    yield from _weights(f"{prefix}.network.0", layer.linear)
-    yield from _weights(f"{prefix}.network.1", layer.activation)
+    yield from table(f"{prefix}.network.0", layer.linear)
+    yield from table(f"{prefix}.network.1", layer.activation)
 
 
 def _conditioned_dense(prefix, layer):
-    yield from _weights(prefix, layer.dense)
+    yield from table(prefix, layer.dense)
 
 
 def _spectral_dense(prefix, layer):
@@ -293,7 +282,7 @@ def _leaky_lipswish(prefix, layer):
 
 def _chain(prefix, chain):
     for i, step in enumerate(chain.steps):
-        yield from _weights(f"{prefix}.{i}", step)
+        yield from table(f"{prefix}.{i}", step)
 
 
 # What each kind of step or layer is called there.
@@ -311,7 +300,7 @@ _TABLES = {
 }
 
 
-def _weights(prefix, layer):
+def table(prefix, layer):
     """The table of a step or layer, a sequence of `Weight`."""
     if type(layer) in _TABLES:
         yield from _TABLES[type(layer)](prefix, layer)
@@ -321,9 +310,9 @@ def _weights(prefix, layer):
 
 def _fill(flow, state, path):
     """Checks the arrays against the table and assigns them."""
-    table = list(_weights("chain", flow.transform))
+    weights = list(table("chain", flow.transform))
     shapes = {}
-    for weight in table:
+    for weight in weights:
         shapes.update(weight.shapes)
     given = {n: a for n, a in state.items() if n.rpartition(".")[2] not in _IGNORED}
     problems = [
@@ -343,6 +332,6 @@ def _fill(flow, state, path):
             f"{path} does not fit the {type(flow).__name__} of this configuration:\n  "
             + "\n  ".join(sorted(problems))
         )
-    for weight in table:
+    for weight in weights:
         arrays = (np.asarray(given[name], "float64") for name in weight.shapes)
         weight.variable.assign(weight.convert(*arrays))

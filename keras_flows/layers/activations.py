@@ -157,7 +157,8 @@ class Softplus(ElementwiseActivation):
 class VouchedActivation(ElementwiseActivation):
     """Any elementwise Keras activation that the user vouches for as 1-Lipschitz.
 
-    Its derivative is taken automatically, so a flow that uses it may not export to ONNX.
+    Its derivative is taken automatically, so a flow that uses it may not export to ONNX, and to
+    train it TensorFlow must know the second derivative too (it does not for `softsign`).
 
     Args:
         activation: A name known to `keras.activations.get`, or a serialisable callable. Mind
@@ -207,9 +208,7 @@ def activation(identifier, dtype=None):
         ValueError: If the name is not known.
     """
     if isinstance(identifier, LipschitzLayer):
-        config = identifier.get_config()
-        config.pop("name")
-        return type(identifier).from_config({**config, "dtype": dtype})
+        return type(identifier).from_config({**identifier.get_config(), "dtype": dtype})
     if identifier in _KNOWN:
         return _KNOWN[identifier](dtype=dtype)
     close = difflib.get_close_matches(str(identifier), _KNOWN, n=1)

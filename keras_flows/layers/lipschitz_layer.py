@@ -11,10 +11,10 @@ class LipschitzLayer(keras.layers.Layer):
     (gradient operations have no ONNX converter).
     """
 
-    def call(self, *inputs, training=False, **arguments):
-        # `training` by name, or Keras would not pass it on. Unused pullbacks cost nothing: their
-        # operations are made when they are called.
-        return self.vjp(*inputs, training=training, **arguments)[0]
+    def call(self, x, *inputs, training=False, **arguments):
+        # x and `training` by name, or Keras would not build for x nor pass `training` on. Unused
+        # pullbacks cost nothing: their operations are made when they are called.
+        return self.vjp(x, *inputs, training=training, **arguments)[0]
 
     def jvp(self, x, tangents, training=False):
         """Value and Jacobian-vector products.
@@ -45,6 +45,10 @@ class LipschitzLayer(keras.layers.Layer):
     def lipschitz_bound(self):
         """An upper bound on the layer's l2 Lipschitz constant, a Python float."""
         raise NotImplementedError
+
+    def get_config(self):
+        # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
+        return super().get_config()
 
 
 def after_update(layer):

@@ -87,6 +87,10 @@ class Transform(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *self.encoded_shape(input_shape[1:]))
 
+    def get_config(self):
+        # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
+        return super().get_config()
+
 
 def zeros_per_example(x):
     """Zeros of shape `(batch,)`, in the dtype of x."""

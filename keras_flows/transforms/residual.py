@@ -91,10 +91,12 @@ class ResidualBlock(Transform):
 
     def decode(self, z, context=None, noise=None):
         x = fixed_point.mark_unconverged(self.invert(z, context))
-        return x + fixed_point.attach_gradient(
+        # The backward solve is at the result, which depends on z: second derivatives need that.
+        result = x + fixed_point.attach_gradient(
             z - x - self.net.call(x, context=context),
-            lambda w: self._solve_transposed(x, context, w),
+            lambda w: self._solve_transposed(result, context, w),
         )
+        return result
 
     def get_config(self):
         return {
