@@ -4,11 +4,9 @@ A folder holds `config.json`, `model.weights.h5`, a model card `README.md`, one 
 there is one, and `metadata.json` with the SHA-256 of all the others.
 """
 
-import hashlib
 import json
 import platform
 import shutil
-import tempfile
 from importlib import metadata as installed
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from keras_flows.zoo.metadata import FORMAT, Inverse, Metadata
 
 from keras_flows._version import __version__
 from keras_flows.errors import PresetError
+from keras_flows.files import complete_folder, differences, sha256
 from keras_flows.flow import Flow
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -68,10 +67,7 @@ def save(
         raise PresetError(f"{folder} exists, and is not a preset; it is left as it is.")
     flow.converge()
     bounds = flow.certify().bounds
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".preset-") as scratch:
-        partial = Path(scratch) / "preset"
-        partial.mkdir()
+    with complete_folder(folder) as partial:
         config = _config(flow)
         _write_json(partial / CONFIG, config)
         # A copy that was never compiled has no optimizer, whose state is no part of a preset.
@@ -107,9 +103,6 @@ def save(
         files = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         metadata = metadata.model_copy(update={"files": files})
         _write_json(partial / METADATA, metadata.model_dump())
-        if folder.exists():
-            folder.rename(Path(scratch) / "replaced")
-        partial.rename(folder)
     return metadata
 
 
@@ -142,15 +135,9 @@ def check_files(folder, metadata):
     Raises:
         PresetError: If a file is missing or differs; the message lists them.
     """
-    wrong = []
-    for name in {CONFIG: None, WEIGHTS: None, **metadata.files}:
-        path, expected = Path(folder) / name, metadata.files.get(name)
-        if expected is None:
-            wrong.append(f"{name} has no checksum in {METADATA}")
-        elif not path.is_file():
-            wrong.append(f"{name} is missing")
-        elif (found := sha256(path)) != expected:
-            wrong.append(f"{name} has SHA-256 {found[:12]}…, expected {expected[:12]}…")
+    unlisted = {CONFIG, WEIGHTS} - metadata.files.keys()
+    wrong = [f"{name} has no checksum in {METADATA}" for name in sorted(unlisted)]
+    wrong += differences(folder, metadata.files)
     if wrong:
         raise PresetError(
             f"The preset {folder} is corrupt or was changed: {'; '.join(wrong)}. Fetch it again."
@@ -183,12 +170,6 @@ def load(folder):
             f"The weights in {folder / WEIGHTS} do not fit the flow in {CONFIG}: {error}"
         ) from error
     return flow
-
-
-def sha256(path):
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _config(flow):

@@ -7,7 +7,8 @@ import threading
 import types
 
 import pytest
-from keras_flows.zoo import handles, preset
+from keras_flows.files import sha256
+from keras_flows.zoo import handles
 
 import keras_flows as kf
 
@@ -54,7 +55,7 @@ def test_an_address_needs_a_checksum(address):
 
 
 def test_an_address_is_fetched_and_checked(address, folder):
-    checksum = preset.sha256(folder / "metadata.json")
+    checksum = sha256(folder / "metadata.json")
     flow = kf.zoo.load(f"{address}#sha256={checksum}")
     x = [[0.5, -1.0]]
     assert float(flow.log_prob(x)[0]) == float(kf.zoo.load(folder).log_prob(x)[0])

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from keras_flows.zoo import preset
+from keras_flows.files import sha256
 
 import keras_flows as kf
 
@@ -184,6 +184,6 @@ def test_weights_of_another_flow_do_not_fit(folder):
 
 def rehash(folder):
     def update(metadata):
-        metadata["files"] = {name: preset.sha256(folder / name) for name in metadata["files"]}
+        metadata["files"] = {name: sha256(folder / name) for name in metadata["files"]}
 
     rewrite(folder / "metadata.json", update)

@@ -1,0 +1,161 @@
+"""What an exported flow offers: pure functions of named tensors."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_flows.errors import ExportError
+from keras_flows.log_det import Unbiased
+from keras_flows.noise import InputNoise, SeededNoise
+
+DTYPES = ("float32", "float64")
+
+
+class Endpoint(NamedTuple):
+    """A function of an exported flow.
+
+    Attributes:
+        function: A `tf.function` from tensors, by keyword, to a dictionary of tensors.
+        inputs: Dictionary from the name of every input to its `tf.TensorSpec`.
+        outputs: The same of the outputs.
+    """
+
+    function: Callable
+    inputs: dict
+    outputs: dict
+
+    def traced(self, names=None):
+        """The function for any batch size.
+
+        Args:
+            names: Of the outputs that it returns; all by default.
+
+        Returns:
+            A `tf.function` and its one `ConcreteFunction`.
+        """
+
+        def run(**inputs):
+            made = self.function(**inputs)
+            return {name: made[name] for name in names or self.outputs}
+
+        function = tf.function(run, autograph=False)
+        return function, function.get_concrete_function(**self.inputs)
+
+
+class FixedTermsNoise(InputNoise):
+    """The noise input of an exported graph, which cannot draw how many series terms to sum.
+
+    The shared scalar is the largest number below one: an estimator that draws the number of its
+    terms from it then sums the fewest it ever does, a power series with a fixed number of terms.
+    """
+
+    def scalar(self, dtype):
+        """The largest number below one, shape `()`."""
+        numpy_type = tf.as_dtype(dtype).as_numpy_dtype
+        return tf.constant(np.nextafter(numpy_type(1), numpy_type(0)))
+
+
+def cuts_series(flow):
+    """Whether an export sums a fixed number of series terms where the flow draws it."""
+    return any(
+        isinstance(getattr(layer, "log_det", None), Unbiased) for layer in flow._flatten_layers()
+    )
+
+
+def likelihood(flow):
+    """What the exported log_prob is; see `keras_flows.Flow.likelihood`."""
+    return "biased" if cuts_series(flow) else flow.likelihood
+
+
+def of(flow):
+    """The endpoints `encode` (with log_prob), `decode` and `sample` of a flow.
+
+    Args:
+        flow: A `keras_flows.Flow`.
+
+    Returns:
+        Dictionary from name to `Endpoint`. Inputs are `x` or `z` (`count` and `seed` of
+        `sample`), `context` of a conditional flow, and `noise`, `(batch, n)` standard normal
+        numbers, where `flow.noise_shape(direction)` is `(n,)` with n above 0.
+
+    Raises:
+        ExportError: If the flow computes in neither float32 nor float64.
+    """
+    dtype = flow.compute_dtype
+    if dtype not in DTYPES:
+        raise ExportError(
+            f"This flow computes in {dtype}; exports are in {' or '.join(DTYPES)}. Rebuild it with "
+            "such a dtype and set its weights."
+        )
+
+    def specs(**shapes):
+        return {
+            name: tf.TensorSpec((None, *shape), dtype, name=name) for name, shape in shapes.items()
+        }
+
+    context = {}
+    if flow.context_shape is not None:
+        shape = (None, *flow.context_shape)
+        context["context"] = tf.TensorSpec(shape, flow._context_dtype(), name="context")
+
+    def noise(direction):
+        size = flow.noise_shape(direction)
+        return {} if size == (0,) else specs(noise=size)
+
+    def endpoint(function, inputs, outputs):
+        # Traced once, whatever is made of it.
+        function = functools.partial(function, flow)
+        return Endpoint(tf.function(function, autograph=False), inputs, outputs)
+
+    return {
+        "encode": endpoint(
+            _encode,
+            {**specs(x=flow.event_shape), **context, **noise("encode")},
+            specs(log_prob=(), z=flow.latent_shape, log_det=()),
+        ),
+        "decode": endpoint(
+            _decode,
+            {**specs(z=flow.latent_shape), **context, **noise("decode")},
+            specs(x=flow.event_shape),
+        ),
+        "sample": endpoint(
+            _sample,
+            {
+                "count": tf.TensorSpec((), tf.int32, name="count"),
+                "seed": tf.TensorSpec((2,), tf.int32, name="seed"),
+                **context,
+            },
+            specs(x=flow.event_shape),
+        ),
+    }
+
+
+def _encode(flow, x, context=None, noise=None):
+    source = None if noise is None else FixedTermsNoise(noise)
+    z, log_det = flow.transform.encode(x, flow._embed(context), source)
+    return {"log_prob": flow.base.log_prob(z) + log_det, "z": z, "log_det": log_det}
+
+
+def _decode(flow, z, context=None, noise=None):
+    source = None if noise is None else FixedTermsNoise(noise)
+    return {"x": flow.transform.decode(z, flow._embed(context), source)}
+
+
+def _sample(flow, count, seed, context=None):
+    """`flow.sample(count, seed)`, number for number; one context may serve for all."""
+    source = SeededNoise(seed)
+    z = flow.base.sample(count, flow.latent_shape, source, 1.0, flow.compute_dtype)
+    z = tf.ensure_shape(z, (None, *flow.latent_shape))
+    if context is not None:
+        context = tf.broadcast_to(context, tf.concat([[count], tf.shape(context)[1:]], axis=0))
+    return {"x": flow._decode(z, context, SeededNoise(source.next_seed()))}
+
+
+def labels(flow):
+    """How many integer labels the flow's context may be, None if it is not a label."""
+    embedding = flow.context_embedding
+    return embedding.input_dim if isinstance(embedding, keras.layers.Embedding) else None

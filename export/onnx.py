@@ -1,0 +1,217 @@
+"""Flows as ONNX files."""
+
+import contextlib
+import logging
+import os
+
+import tensorflow as tf
+from keras_flows.export import endpoints, manifest, parity
+
+from keras_flows.errors import ExportError
+
+# What tf2onnx converts flows to; above 18 it converts nothing.
+_OPSETS = range(13, 19)
+_OUTPUTS = {"log_prob": ("log_prob",), "encode": ("z", "log_det"), "decode": ("x",)}
+_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
+
+
+def to_onnx(flow, folder, opset=17):
+    """Writes a flow as ONNX files, compared with the flow before they get their place.
+
+    The folder holds `log_prob.onnx` (x to log_prob), `encode.onnx` (x to z and log_det),
+    `decode.onnx` (z to x; NaN where the inverse does not converge), `manifest.json`, and
+    `sample.npz` with inputs and the flow's outputs on them. Every file takes any batch size.
+    Conditional flows have the input `context` as well, and where random numbers are consumed there
+    is an input `noise`, `(batch, n)` standard normal numbers.
+
+    A flow that draws how many terms of the power series its log-det sums is exported with the
+    fewest, and a log_prob that is biased; the manifest says so.
+
+    Args:
+        flow: A `keras_flows.Flow` in float32. Its spectral norms are brought to
+            convergence, and its blocks certified.
+        folder: A new folder, or an empty one.
+        opset: ONNX operator set, 13 to 18.
+
+    Returns:
+        The `keras_flows.export.parity.Report` of the comparison.
+
+    Raises:
+        ImportError: If tf2onnx, onnx or onnxruntime is not installed.
+        LipschitzError: If a residual block cannot be certified invertible.
+        ExportError: If something in the flow has no ONNX form, a file disagrees with the flow by
+            more than 1e-4 relative, or the folder is not empty.
+        ValueError: If the opset is out of range.
+    """
+    with _needs_export_extra():
+        import onnx
+        import onnxruntime  # noqa: F401
+        import tf2onnx  # noqa: F401
+    if opset not in _OPSETS:
+        raise ValueError(f"opset must be from {_OPSETS[0]} to {_OPSETS[-1]}; got {opset}.")
+    if flow.compute_dtype == "float64":
+        raise ExportError(
+            "This flow computes in float64, for which onnxruntime lacks operations (Softplus among "
+            "them). Rebuild it in float32 and set its weights, or export a SavedModel."
+        )
+    flow.converge()
+    flow.certify()
+    with manifest.new_folder(folder) as partial:
+        made = endpoints.of(flow)
+        recorded = parity.record(flow, made, _OUTPUTS)
+        for direction in ("encode", "decode"):
+            model = _convert(made[direction], direction, opset)
+            for name, outputs in _OUTPUTS.items():
+                if parity.DIRECTIONS[name] == direction:
+                    part = _select(model, made[direction], outputs)
+                    onnx.save(part, partial / f"{name}.onnx")
+        described = manifest.describe(
+            flow,
+            "onnx",
+            {
+                name: (f"{name}.onnx", made[parity.DIRECTIONS[name]], outputs)
+                for name, outputs in _OUTPUTS.items()
+            },
+            _PACKAGES,
+            parity.own_round_trip(flow, recorded),
+            opset,
+        )
+        return manifest.finish(partial, described, recorded, load(partial, described))
+
+
+def load(folder, described):
+    """The graphs of an export in onnxruntime: functions from a dictionary of arrays to another.
+
+    Raises:
+        ImportError: If onnxruntime is not installed.
+        ExportError: If a file does not load.
+    """
+    with _needs_export_extra():
+        import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    graphs = {}
+    for name, graph in described.graphs.items():
+        path = folder / graph.name
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises many kinds
+            raise ExportError(f"{graph.name} does not load in onnxruntime: {error}") from error
+        graphs[name] = _runner(session)
+    return graphs
+
+
+def _runner(session):
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(None, inputs), strict=True))
+
+
+@contextlib.contextmanager
+def _needs_export_extra():
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"ONNX needs tf2onnx, onnx and onnxruntime, and one is missing ({error}). Install them "
+            "with: pip install 'keras-flows[export]'"
+        ) from error
+
+
+def _convert(endpoint, name, opset):
+    """The ONNX model of an endpoint with all its outputs."""
+    import tf2onnx
+
+    function = tf.function(
+        lambda *tensors: endpoint.function(**dict(zip(endpoint.inputs, tensors, strict=True))),
+        autograph=False,
+    )
+    with _tf2onnx_errors() as errors, _without_copies():
+        try:
+            model, _ = tf2onnx.convert.from_function(
+                function, list(endpoint.inputs.values()), opset=opset
+            )
+        except Exception as error:  # tf2onnx raises many kinds
+            raise ExportError(f"{name} has no ONNX form: {error}") from error
+    if errors:
+        # tf2onnx goes on after these, to a file that does not load.
+        raise ExportError(f"{name} has no ONNX form: {'; '.join(errors)}")
+    return model
+
+
+@contextlib.contextmanager
+def _tf2onnx_errors():
+    """Collects the first lines of the errors that tf2onnx only logs."""
+    errors = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: errors.append(record.getMessage().split("\n")[0])
+    logger = logging.getLogger("tf2onnx")
+    propagate = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield errors
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+@contextlib.contextmanager
+def _without_copies():
+    """Stops tf2onnx from copying the whole graph before each of its passes: a third of the time.
+
+    The copies let it go on after a pass that failed; without them, that is an error.
+    """
+    name = "TF2ONNX_CATCH_ERRORS"
+    before = os.environ.get(name)
+    os.environ[name] = "FALSE"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+def _select(model, endpoint, outputs):
+    """The part of a model that makes the given outputs, with the axis `batch` named."""
+    import onnx
+
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    graph, needed, nodes = part.graph, set(outputs), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.insert(0, node)
+            needed.update(_reads(node))
+    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
+    for field, values in (
+        (graph.node, nodes),
+        (graph.initializer, constants),
+        (graph.value_info, []),
+        (graph.input, [_value_info(spec) for spec in endpoint.inputs.values()]),
+        (graph.output, [_value_info(endpoint.outputs[name]) for name in outputs]),
+    ):
+        values = list(values)
+        del field[:]
+        field.extend(values)
+    return part
+
+
+def _reads(node):
+    """Every name that a node reads, those read inside its loops included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            names |= _reads(inner)
+        names.update(output.name for output in attribute.g.output)
+    return names
+
+
+def _value_info(spec):
+    import onnx
+
+    shape = ["batch" if size is None else size for size in spec.shape]
+    kind = onnx.helper.np_dtype_to_tensor_dtype(spec.dtype.as_numpy_dtype().dtype)
+    return onnx.helper.make_tensor_value_info(spec.name, kind, shape)

@@ -1,0 +1,57 @@
+"""Folders that are complete or not there, and the checksums of their files."""
+
+import contextlib
+import hashlib
+import shutil
+import uuid
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def complete_folder(folder):
+    """A folder beside `folder` to write into, which replaces it if all goes well.
+
+    Args:
+        folder: Where the result goes, a `pathlib.Path`.
+
+    Yields:
+        The folder to write into. If an error is raised, it is removed, and `folder` stays as it
+        was.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    partial = scratch / folder.name
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if folder.exists():
+            folder.rename(scratch / "replaced")
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sha256(path):
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def differences(folder, expected):
+    """What is wrong with the files of a folder.
+
+    Args:
+        folder: The folder.
+        expected: Dictionary from the relative name of every file to its SHA-256.
+
+    Returns:
+        A list of phrases, empty if all files are there and as expected.
+    """
+    wrong = []
+    for name, checksum in expected.items():
+        path = Path(folder) / name
+        if not path.is_file():
+            wrong.append(f"{name} is missing")
+        elif (found := sha256(path)) != checksum:
+            wrong.append(f"{name} has SHA-256 {found[:12]}…, expected {checksum[:12]}…")
+    return wrong

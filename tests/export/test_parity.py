@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from keras_flows.export import parity
+
+from keras_flows.errors import ExportError
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    "got, expected, error",
+    [
+        ([[1.0, 2.0]], [[1.0, 2.0]], 0.0),
+        ([0.1, 0.0], [0.0, 0.0], 0.1),
+        ([1010.0], [1000.0], 0.01),
+        # Relative to the largest element of the example, not to each of them.
+        ([[1000.0, 0.1]], [[1000.0, 0.0]], 1e-4),
+        ([[1000.0, 0.0], [0.0, 0.1]], [[1000.0, 0.0], [0.0, 0.0]], 0.1),
+        ([NAN, INF, -INF], [NAN, INF, -INF], 0.0),
+        ([NAN], [0.0], INF),
+        ([0.0], [NAN], INF),
+        ([INF], [-INF], INF),
+        ([INF], [1.0], INF),
+        ([1.0], [INF], INF),
+        ([[INF, 0.1]], [[INF, 0.0]], 0.1),
+    ],
+)
+def test_relative_error(got, expected, error):
+    assert parity.relative_error(np.array(got), np.array(expected)) == pytest.approx(error)
+
+
+@pytest.mark.parametrize(
+    "got, expected, share",
+    [
+        ([[3.0, 4.0]], [[3.0, 4.0]], 0.0),
+        ([[3.0, 4.0, 5.0, 6.0]], [[3.0, 3.0, 5.0, 6.0]], 0.25),
+        ([[3.0, 4.0]], [[3.0, 2.0]], INF),
+        ([[NAN]], [[2.0]], INF),
+        ([[NAN]], [[NAN]], 0.0),
+        # In 16 bits, 1e-4 relative is several levels.
+        ([[60001.0 + 6.0]], [[60000.0]], 1.0),
+        ([[60001.0 + 7.0]], [[60000.0]], INF),
+    ],
+)
+def test_level_error(got, expected, share):
+    assert parity.level_error(np.array(got), np.array(expected)) == share
+
+
+def test_a_failed_check_is_an_error_with_its_numbers():
+    rows = [parity.Row("good", 1e-6, 1e-4, True), parity.Row("bad", 0.25, 1e-4, False)]
+    with pytest.raises(ExportError, match=r"Wrong\. 1 of 2 checks: bad: 0\.25, tolerance 0\.0001"):
+        parity.passed(rows, "Wrong")
+    assert parity.passed(rows[:1], "Wrong").rows == tuple(rows[:1])
