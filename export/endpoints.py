@@ -1,6 +1,5 @@
 """What an exported flow offers: pure functions of named tensors."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ class Endpoint(NamedTuple):
     """A function of an exported flow.
 
     Attributes:
-        function: A `tf.function` from tensors, by keyword, to a dictionary of tensors.
+        function: A `tf.function` from its inputs, in their order, to a dictionary of tensors.
         inputs: Dictionary from the name of every input to its `tf.TensorSpec`.
         outputs: The same of the outputs.
     """
@@ -28,22 +27,14 @@ class Endpoint(NamedTuple):
     inputs: dict
     outputs: dict
 
-    def traced(self, names=None):
-        """The function for any batch size.
+    def only(self, names):
+        """A `tf.function` like the endpoint's that returns the outputs with these names."""
 
-        Args:
-            names: Of the outputs that it returns; all by default.
+        def run(*inputs):
+            made = self.function(*inputs)
+            return {name: made[name] for name in names}
 
-        Returns:
-            A `tf.function` and its one `ConcreteFunction`.
-        """
-
-        def run(**inputs):
-            made = self.function(**inputs)
-            return {name: made[name] for name in names or self.outputs}
-
-        function = tf.function(run, autograph=False)
-        return function, function.get_concrete_function(**self.inputs)
+        return tf.function(run, list(self.inputs.values()), autograph=False)
 
 
 class FixedTermsNoise(InputNoise):
@@ -80,7 +71,8 @@ def of(flow):
     Returns:
         Dictionary from name to `Endpoint`. Inputs are `x` or `z` (`count` and `seed` of
         `sample`), `context` of a conditional flow, and `noise`, `(batch, n)` standard normal
-        numbers, where `flow.noise_shape(direction)` is `(n,)` with n above 0.
+        numbers, where `flow.noise_shape(direction)` is `(n,)` with n above 0. `sample` draws what
+        `flow.sample` draws, as long as decoding draws nothing; one context may serve for all.
 
     Raises:
         ExportError: If the flow computes in neither float32 nor float64.
@@ -107,23 +99,46 @@ def of(flow):
         return {} if size == (0,) else specs(noise=size)
 
     def endpoint(function, inputs, outputs):
-        # Traced once, whatever is made of it.
-        function = functools.partial(function, flow)
-        return Endpoint(tf.function(function, autograph=False), inputs, outputs)
+        def run(*tensors):
+            return function(**dict(zip(inputs, tensors, strict=True)))
+
+        signature = list(inputs.values())
+        return Endpoint(tf.function(run, signature, autograph=False), inputs, outputs)
+
+    def encode(x, context=None, noise=None):
+        source = None if noise is None else FixedTermsNoise(noise)
+        z, log_det = flow.transform.encode(x, flow._embed(context), source)
+        return {"log_prob": flow.base.log_prob(z) + log_det, "z": z, "log_det": log_det}
+
+    def decode(z, context=None, noise=None):
+        source = None if noise is None else FixedTermsNoise(noise)
+        return {"x": flow.transform.decode(z, flow._embed(context), source)}
+
+    decoder = endpoint(
+        decode,
+        {**specs(z=flow.latent_shape), **context, **noise("decode")},
+        specs(x=flow.event_shape),
+    )
+
+    def sample(count, seed, context=None):
+        source = SeededNoise(seed)
+        inputs = {"z": flow.base.sample(count, flow.latent_shape, source, 1.0, dtype)}
+        if context is not None:
+            shape = tf.concat([[count], tf.shape(context)[1:]], axis=0)
+            inputs["context"] = tf.broadcast_to(context, shape)
+        if "noise" in decoder.inputs:
+            inputs["noise"] = source.normal(count, flow.noise_shape("decode"), dtype)
+        return decoder.function(*(inputs[name] for name in decoder.inputs))
 
     return {
         "encode": endpoint(
-            _encode,
+            encode,
             {**specs(x=flow.event_shape), **context, **noise("encode")},
             specs(log_prob=(), z=flow.latent_shape, log_det=()),
         ),
-        "decode": endpoint(
-            _decode,
-            {**specs(z=flow.latent_shape), **context, **noise("decode")},
-            specs(x=flow.event_shape),
-        ),
+        "decode": decoder,
         "sample": endpoint(
-            _sample,
+            sample,
             {
                 "count": tf.TensorSpec((), tf.int32, name="count"),
                 "seed": tf.TensorSpec((2,), tf.int32, name="seed"),
@@ -132,27 +147,6 @@ def of(flow):
             specs(x=flow.event_shape),
         ),
     }
-
-
-def _encode(flow, x, context=None, noise=None):
-    source = None if noise is None else FixedTermsNoise(noise)
-    z, log_det = flow.transform.encode(x, flow._embed(context), source)
-    return {"log_prob": flow.base.log_prob(z) + log_det, "z": z, "log_det": log_det}
-
-
-def _decode(flow, z, context=None, noise=None):
-    source = None if noise is None else FixedTermsNoise(noise)
-    return {"x": flow.transform.decode(z, flow._embed(context), source)}
-
-
-def _sample(flow, count, seed, context=None):
-    """`flow.sample(count, seed)`, number for number; one context may serve for all."""
-    source = SeededNoise(seed)
-    z = flow.base.sample(count, flow.latent_shape, source, 1.0, flow.compute_dtype)
-    z = tf.ensure_shape(z, (None, *flow.latent_shape))
-    if context is not None:
-        context = tf.broadcast_to(context, tf.concat([[count], tf.shape(context)[1:]], axis=0))
-    return {"x": flow._decode(z, context, SeededNoise(source.next_seed()))}
 
 
 def labels(flow):

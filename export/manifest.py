@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 import pydantic
-from keras_flows.export import endpoints, parity
 
 from keras_flows._version import __version__
 from keras_flows.errors import ExportError
+from keras_flows.export import endpoints, parity
 from keras_flows.files import complete_folder, differences, sha256
 
 # The format of an exported folder; raised when a change would make older versions misread one.

@@ -4,10 +4,8 @@ import contextlib
 import logging
 import os
 
-import tensorflow as tf
-from keras_flows.export import endpoints, manifest, parity
-
 from keras_flows.errors import ExportError
+from keras_flows.export import endpoints, manifest, parity
 
 # What tf2onnx converts flows to; above 18 it converts nothing.
 _OPSETS = range(13, 19)
@@ -39,6 +37,7 @@ def to_onnx(flow, folder, opset=17):
     Raises:
         ImportError: If tf2onnx, onnx or onnxruntime is not installed.
         LipschitzError: If a residual block cannot be certified invertible.
+        ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If something in the flow has no ONNX form, a file disagrees with the flow by
             more than 1e-4 relative, or the folder is not empty.
         ValueError: If the opset is out of range.
@@ -73,7 +72,7 @@ def to_onnx(flow, folder, opset=17):
                 for name, outputs in _OUTPUTS.items()
             },
             _PACKAGES,
-            parity.own_round_trip(flow, recorded),
+            parity.own_round_trip(flow, made, recorded),
             opset,
         )
         return manifest.finish(partial, described, recorded, load(partial, described))
@@ -123,14 +122,10 @@ def _convert(endpoint, name, opset):
     """The ONNX model of an endpoint with all its outputs."""
     import tf2onnx
 
-    function = tf.function(
-        lambda *tensors: endpoint.function(**dict(zip(endpoint.inputs, tensors, strict=True))),
-        autograph=False,
-    )
     with _tf2onnx_errors() as errors, _without_copies():
         try:
             model, _ = tf2onnx.convert.from_function(
-                function, list(endpoint.inputs.values()), opset=opset
+                endpoint.function, list(endpoint.inputs.values()), opset=opset
             )
         except Exception as error:  # tf2onnx raises many kinds
             raise ExportError(f"{name} has no ONNX form: {error}") from error

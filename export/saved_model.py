@@ -1,9 +1,9 @@
 """Flows as SavedModels, which need TensorFlow alone."""
 
 import tensorflow as tf
-from keras_flows.export import endpoints, manifest, parity
 
 from keras_flows.errors import ExportError
+from keras_flows.export import endpoints, manifest, parity
 
 _OUTPUTS = {
     "log_prob": ("log_prob",),
@@ -19,10 +19,11 @@ def to_saved_model(flow, folder):
     Its signatures take and give dictionaries, as TensorFlow Serving does: `log_prob` (x to
     log_prob; also `serving_default`), `encode` (x to z and log_det), `decode` (z to x; NaN where
     the inverse does not converge), each for any batch size, and `sample` (count, an int32 scalar,
-    and seed, int32 `(2,)`, to x): the same seed gives the same samples, those of
-    `flow.sample(count, seed)`. Conditional flows have the input `context` as well (`sample` takes
-    `count` of them, or one), and where random numbers are consumed there is an input `noise`,
-    `(batch, n)` standard normal numbers. The loaded object has the same functions as attributes.
+    and seed, int32 `(2,)`, to x), where the same seed gives the same samples: those of
+    `flow.sample(count, seed)`, as long as decoding draws nothing. Conditional flows have the input
+    `context` as well (`sample` takes `count` of them, or one), and where random numbers are
+    consumed there is an input `noise`, `(batch, n)` standard normal numbers. The loaded object has
+    the same functions as attributes, which take the inputs in that order.
 
     A manifest, and inputs with the flow's outputs on them, are in `assets.extra/`.
 
@@ -39,6 +40,7 @@ def to_saved_model(flow, folder):
 
     Raises:
         LipschitzError: If a residual block cannot be certified invertible.
+        ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If the SavedModel disagrees with the flow by more than 1e-4 relative, or the
             folder is not empty.
     """
@@ -56,7 +58,7 @@ def to_saved_model(flow, folder):
                 for name, outputs in _OUTPUTS.items()
             },
             (),
-            parity.own_round_trip(flow, recorded),
+            parity.own_round_trip(flow, made, recorded),
         )
         return manifest.finish(partial, described, recorded, load(partial, described))
 
@@ -66,8 +68,8 @@ def _write(flow, made, folder):
     module.weights = [variable.value for variable in flow.weights]
     signatures = {}
     for name, outputs in _OUTPUTS.items():
-        function, signatures[name] = made[parity.DIRECTIONS[name]].traced(outputs)
-        setattr(module, name, function)
+        signatures[name] = made[parity.DIRECTIONS[name]].only(outputs)
+        setattr(module, name, signatures[name])
     signatures["serving_default"] = signatures["log_prob"]
     tf.saved_model.save(module, str(folder), signatures)
 
@@ -87,5 +89,11 @@ def load(folder, described):
 
 def _runner(module, signature):
     function = module.signatures[signature]
-    # The default argument keeps the loaded object, and with it its functions, alive.
-    return lambda inputs, module=module: parity.call(function, inputs)
+
+    def run(inputs):
+        made = function(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in made.items()}
+
+    # The functions of a SavedModel live as long as the object it was loaded as.
+    run.module = module
+    return run

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.eager import record  # XLA cannot compile what nested tapes keep of loops
 
 from keras_flows.elimination import solve_identity_plus
 
@@ -69,7 +70,8 @@ def solve(g, y, atol, rtol, max_iterations):
         tf.zeros(batch, tf.bool),
         tf.zeros(batch, y.dtype),
     )
-    result = tf.while_loop(unfinished, step, start)
+    with record.stop_recording():
+        result = tf.while_loop(unfinished, step, start)
     return Inversion(*(tf.stop_gradient(part) for part in result[1:]))
 
 
@@ -129,7 +131,8 @@ def newton(value_and_jacobian, y, atol, rtol, max_iterations):
         tf.zeros(batch, tf.int32),
         converged,
     )
-    _, x, residual, _, _, iterations, converged = tf.while_loop(unfinished, step, start)
+    with record.stop_recording():
+        _, x, residual, _, _, iterations, converged = tf.while_loop(unfinished, step, start)
     result = Inversion(x, iterations, converged, _largest(residual))
     return Inversion(*(tf.stop_gradient(part) for part in result))
 

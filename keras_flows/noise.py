@@ -158,7 +158,10 @@ class InputNoise(Noise):
 
     def uniform(self, batch, event_shape, dtype):
         normal = self.normal(batch, event_shape, dtype)
-        return 0.5 * (1.0 + tf.math.erf(normal * float(np.sqrt(0.5))))
+        uniform = 0.5 * (1.0 + tf.math.erf(normal * float(np.sqrt(0.5))))
+        # Far out, the distribution function rounds to one.
+        below_one = np.nextafter(1.0, 0.0, dtype=uniform.dtype.as_numpy_dtype)
+        return tf.minimum(uniform, tf.constant(below_one))
 
     def rademacher(self, batch, event_shape, dtype):
         normal = self.normal(batch, event_shape, dtype)

@@ -91,7 +91,7 @@ class FlowDistribution(tfd.Distribution):
         context = None
         if self.context is not None:
             shape = tf.concat([leading, flow.context_shape], axis=0)
-            context = tf.broadcast_to(self.context, shape)
+            context = tf.broadcast_to(tf.convert_to_tensor(self.context), shape)
             context = tf.reshape(context, (-1, *flow.context_shape))
         x = flow.decode(z, context, seed=noise.next_seed())
         return tf.reshape(x, tf.concat([leading, flow.event_shape], axis=0))
@@ -119,7 +119,8 @@ class FlowBijector(tfb.Bijector):
     TFP's cache is not used, neither here nor by a `tfb.Chain` around this: it would return
     results from before a weight update, and results without their gradients. A value and its
     log-det still take one pass together inside a `tf.function` (without a gradient tape), and
-    everywhere in the log_prob of a `TransformedDistribution` with this bijector.
+    everywhere in the log_prob of a `TransformedDistribution` with this bijector. With a `tfb.Chain`
+    around it, that log_prob decodes as well; fixed affine maps are better put into the flow.
 
     Args:
         flow: A `keras_flows.Flow` that is a bijection with an exact log-det.
@@ -183,7 +184,7 @@ class FlowBijector(tfb.Bijector):
         if tf.executing_eagerly():
             flat = checks.batch(flat, flow.event_shape, flow.compute_dtype, "x")
             z, log_det = self._fused(flat, context)
-            if bool(tf.reduce_any(tf.math.is_nan(log_det + tf.reduce_sum(z)))):
+            if any(bool(tf.reduce_any(tf.math.is_nan(part))) for part in (z, log_det)):
                 flow.log_prob(flat, context)  # raises, and names the step
         else:
             z, log_det = self._encode_flat(flat, context)
@@ -327,6 +328,7 @@ def _flatten(flow, x, event_shape, context):
         )
     leading = tf.shape(x)[: x.shape.rank - rank]
     if context is not None:
+        context = tf.cast(context, flow._context_dtype())
         batch = tf.shape(context)[: len(context.shape) - len(flow.context_shape)]
         leading = tf.broadcast_dynamic_shape(leading, batch)
         x = tf.broadcast_to(x, tf.concat([leading, event_shape], axis=0))
@@ -349,7 +351,6 @@ def _checked_context(flow, context):
             "the batch shape."
         )
     if not isinstance(context, tf.Variable):
-        context = tf.convert_to_tensor(context)
         context = tf.cast(context, flow._context_dtype())
     rank = context.shape.rank
     if rank is None or rank < len(shape) or not context.shape[rank - len(shape) :] == shape:

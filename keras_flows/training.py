@@ -1,23 +1,11 @@
-"""What training needs beyond `keras.Model.fit`: an error at the first NaN, exact resume."""
+"""Callbacks: an error at the first NaN, exact resume."""
 
 import os
 import pathlib
 
 import keras
-import tensorflow as tf
 
 from keras_flows.errors import NonFiniteError
-
-
-def all_finite(x):
-    """Whether a tensor holds neither NaN nor infinity, a scalar bool tensor."""
-    return tf.reduce_all(tf.math.is_finite(x))
-
-
-def first_failure(finite):
-    """The index of the first false in a list of scalar bool tensors, -1 if there is none."""
-    bad = tf.logical_not(tf.stack(finite))
-    return tf.where(tf.reduce_any(bad), tf.argmax(bad, output_type=tf.int64), -1)
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

@@ -41,8 +41,12 @@ class Checks:
         table = rich.table.Table("check", "measured", "at most", "")
         for name, measured, limit, passed in self.rows:
             mark = "[green]passed" if passed else "[bold red]FAILED"
-            table.add_row(name, f"{measured:.3g}", f"{limit:.3g}", mark)
+            table.add_row(name, *map(_short, (measured, limit)), mark)
         return table
+
+
+def _short(value):
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def turned(x, degrees=30.0):

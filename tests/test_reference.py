@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_flows.zoo.checkpoint import table
 
 import keras_flows as kf
 from keras_flows import layers, transforms
 from keras_flows.log_det import Exact, Unbiased, power_series
 from keras_flows.noise import ReplayedNoise
+from keras_flows.zoo.checkpoint import table
 
 pytestmark = pytest.mark.reference
 

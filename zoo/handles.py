@@ -6,9 +6,9 @@ from importlib import resources
 from pathlib import Path
 
 import keras
-from keras_flows.zoo import preset
 
 from keras_flows.errors import PresetError
+from keras_flows.zoo import preset
 
 _CHECKSUM = re.compile(r"^sha256=([0-9a-f]{64})$")
 

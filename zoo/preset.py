@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import pydantic
 import tensorflow as tf
-from keras_flows.zoo import card
-from keras_flows.zoo.metadata import FORMAT, Inverse, Metadata
 
 from keras_flows._version import __version__
 from keras_flows.errors import PresetError
 from keras_flows.files import complete_folder, differences, sha256
 from keras_flows.flow import Flow
+from keras_flows.zoo import card
+from keras_flows.zoo.metadata import FORMAT, Inverse, Metadata
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _PACKAGES = ("keras", "tensorflow", "numpy")
@@ -68,7 +68,7 @@ def save(
     flow.converge()
     bounds = flow.certify().bounds
     with complete_folder(folder) as partial:
-        config = _config(flow)
+        config = _config(flow, name or folder.name)
         _write_json(partial / CONFIG, config)
         # A copy that was never compiled has no optimizer, whose state is no part of a preset.
         plain = keras.saving.deserialize_keras_object(config)
@@ -172,8 +172,9 @@ def load(folder):
     return flow
 
 
-def _config(flow):
+def _config(flow, name):
     config = keras.saving.serialize_keras_object(flow)
+    config["config"]["name"] = name
     # How a flow was compiled is no part of what it is.
     return {key: config[key] for key in ("module", "class_name", "config", "registered_name")}
 

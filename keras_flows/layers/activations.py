@@ -168,12 +168,15 @@ class VouchedActivation(ElementwiseActivation):
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
+        # A graph of its own, where gradients need no tape: the inverse stops all tapes.
+        self._graph = tf.function(self._value_and_slope, autograph=False)
+
+    def _value_and_slope(self, x):
+        value = self.activation(x)
+        return value, tf.gradients(value, x)[0]
 
     def value_and_slope(self, x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = self.activation(x)
-        return value, tape.gradient(value, x)
+        return self._graph(x)
 
     def get_config(self):
         return {

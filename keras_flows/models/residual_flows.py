@@ -245,7 +245,7 @@ class ResidualFlow(_LipschitzFlow):
         event_shape: `(features,)`.
         blocks: Number of residual blocks.
         widths: Sizes of the hidden layers of g.
-        activation: See `keras_flows.layers.activation`; one that keeps the number of channels.
+        activation: See `keras_flows.layers.activation`.
         coeff: See `IDenseNet`.
         block_bound: See `IDenseNet`.
         power_iterations: See `IDenseNet`.

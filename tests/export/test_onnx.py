@@ -5,11 +5,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from keras_flows.export import endpoints
-from keras_flows.export import onnx as onnx_export
 
 import keras_flows as kf
 from keras_flows.errors import ConvergenceError, ExportError, LipschitzError
+from keras_flows.export import endpoints
+from keras_flows.export import onnx as onnx_export
 from keras_flows.layers import VouchedActivation
 from keras_flows.log_det import PowerSeries
 from keras_flows.noise import InputNoise
@@ -120,9 +120,8 @@ def test_a_graph_that_disagrees_is_an_error_and_leaves_nothing(build, tmp_path, 
 
 
 def test_an_operation_without_onnx_form_is_an_error_that_names_it(tmp_path):
-    flow = kf.models.ResidualFlow(
-        (2,), blocks=1, widths=(8,), activation=VouchedActivation("sigmoid")
-    )
+    activation = VouchedActivation("sigmoid")
+    flow = kf.models.ResidualFlow((9,), blocks=1, widths=(8,), activation=activation)
     with pytest.raises(ExportError, match="SigmoidGrad"):
         kf.export.to_onnx(flow, tmp_path / "deployed")
     assert nothing_but(tmp_path)
@@ -149,18 +148,17 @@ def test_a_flow_that_is_not_certified_is_not_exported(tmp_path):
 def test_an_inverse_that_does_not_converge_is_nan(build, fresh, tmp_path):
     flow, (inputs, _) = build("wide"), fresh
     _, z, _, _ = inputs(flow, 100, seed=3)
-    # As many steps as half of the examples need.
     last = flow.blocks[-1]
-    last.max_iterations = int(np.median(last.invert(z).iterations))
+    steps = last.invert(z).iterations.numpy()
+    last.max_iterations = cap = int(np.median(steps))
     endpoint = endpoints.of(flow)["decode"]
-    model = onnx_export._convert(endpoint, "decode", 17)
-    onnx.save(model, tmp_path / "decode.onnx")
+    onnx.save(onnx_export._convert(endpoint, "decode", 17), tmp_path / "decode.onnx")
     x = run(tmp_path, "decode", {"z": z})["x"]
-    expected = endpoint.function(z=z)["x"].numpy()
-    failed = np.isnan(expected).all(axis=1)
-    assert 10 < failed.sum() < 90
-    np.testing.assert_array_equal(np.isnan(x), np.isnan(expected))
-    close(x[~failed], expected[~failed])
+    # Rounding may make a difference of a step.
+    solved, unsolved = steps < cap, steps > cap + 1
+    assert solved.any() and unsolved.any()
+    close(x[solved], endpoint.function(z)["x"].numpy()[solved])
+    assert np.isnan(x[unsolved]).all()
 
 
 def test_what_is_there_is_left_as_it_is(build, tmp_path):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from keras_flows.export import parity
 
 from keras_flows.errors import ExportError
+from keras_flows.export import parity
 
 NAN, INF = np.nan, np.inf
 

@@ -4,10 +4,10 @@ import shutil
 import numpy as np
 import onnx
 import pytest
-from keras_flows.export import manifest as manifests
 
 import keras_flows as kf
 from keras_flows.errors import ExportError
+from keras_flows.export import manifest as manifests
 
 KINDS = {"onnx": kf.export.to_onnx, "saved_model": kf.export.to_saved_model}
 FILES = {

@@ -7,10 +7,10 @@ import threading
 import types
 
 import pytest
-from keras_flows.files import sha256
-from keras_flows.zoo import handles
 
 import keras_flows as kf
+from keras_flows.files import sha256
+from keras_flows.zoo import handles
 
 
 @pytest.fixture(scope="module")

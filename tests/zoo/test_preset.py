@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from keras_flows.files import sha256
 
 import keras_flows as kf
+from keras_flows.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def test_a_loaded_flow_gives_the_same_numbers(flow, folder):
     np.testing.assert_array_equal(loaded.log_prob(points()), flow.log_prob(points()))
     np.testing.assert_array_equal(loaded.sample(5, seed=3), flow.sample(5, seed=3))
     assert type(loaded) is kf.models.IDenseNet
+    assert loaded.name == "tiny"
 
 
 def test_the_optimizer_is_not_saved(flow, folder, tmp_path):
