@@ -132,8 +132,9 @@ def newton(value_and_jacobian, y, atol, rtol, max_iterations):
         converged,
     )
     with record.stop_recording():
-        _, x, residual, _, _, iterations, converged = tf.while_loop(unfinished, step, start)
-    result = Inversion(x, iterations, converged, _largest(residual))
+        _, x, residual, move, _, iterations, converged = tf.while_loop(unfinished, step, start)
+    # The next step is known already, and takes the error down to that of rounding.
+    result = Inversion(x + move, iterations, converged, _largest(residual))
     return Inversion(*(tf.stop_gradient(part) for part in result))
 
 

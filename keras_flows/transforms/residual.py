@@ -87,7 +87,19 @@ class ResidualBlock(Transform):
         pullback = self.net.vjp(x, context=context)[1]
         limits = self.tolerance, self.tolerance, self.max_iterations
         solution = fixed_point.solve(lambda v: pullback(v[None])[0], w, *limits)
-        return fixed_point.mark_unconverged(solution)
+
+        @tf.custom_gradient
+        def constant(w, x):
+            def refuse(_):
+                raise ValueError(
+                    "Second derivatives through the inverse are there for vectors of up to "
+                    f"{_NEWTON_SIZE} numbers; this block's events have the shape "
+                    f"{self.event_shape}."
+                )
+
+            return fixed_point.mark_unconverged(solution), refuse
+
+        return constant(w, x)
 
     def decode(self, z, context=None, noise=None):
         x = fixed_point.mark_unconverged(self.invert(z, context))
