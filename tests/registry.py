@@ -1,0 +1,316 @@
+"""Every transform and every model at a tiny size, for the property suite.
+
+A new transform or model adds one entry to `CASES`.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import expit
+from scipy.stats import norm
+
+from keras_flows import Flow
+from keras_flows.layers import (
+    ConditionedDense,
+    LipschitzDenseLayer,
+    LipschitzSequential,
+    VouchedActivation,
+)
+from keras_flows.log_det import PowerSeries, Unbiased
+from keras_flows.models import IDenseNet, ResidualFlow
+from keras_flows.noise import Noise, SeededNoise
+from keras_flows.transforms import (
+    ActNorm,
+    Affine,
+    Chain,
+    Logit,
+    Permutation,
+    ResidualBlock,
+    Reverse,
+    Sigmoid,
+    Squeeze,
+    UniformDequantization,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One entry.
+
+    Attributes:
+        name: What the test reports call it.
+        make: From a dtype name to a fresh `Transform` or `Flow`.
+        event_shape: Shape of one example.
+        context_shape: Shape of one example's context, None without one.
+        labels: Number of labels where the context is one.
+        draw: Valid data, from a NumPy generator and a shape.
+        latents: Latents that can be decoded, likewise; None where decoding does not invert.
+        extremes: Numbers at the edge of the valid data.
+        interval: The numbers outside which the density of data is negligible.
+        mass: The share of the base density that encoded data covers, per dimension.
+        trained: Whether to move the weights away from their start.
+    """
+
+    name: str
+    make: Callable
+    event_shape: tuple = (2,)
+    context_shape: tuple | None = None
+    labels: int | None = None
+    draw: Callable = np.random.Generator.standard_normal
+    latents: Callable | None = np.random.Generator.standard_normal
+    extremes: tuple = (-1e4, -1.0, 0.0, 1e-30, 1.0, 1e4)
+    interval: tuple = (-16.0, 16.0)
+    mass: float = 1.0
+    trained: bool = True
+
+    def flow(self, dtype="float64"):
+        """A fresh flow around the transform, or the model itself; always the same weights."""
+        keras.utils.set_random_seed(1)
+        made = self.make(dtype)
+        if not isinstance(made, Flow):
+            made = Flow(made, self.event_shape, self.context_shape, dtype=dtype)
+        if self.trained:
+            move_weights(made)
+        return made
+
+    def data(self, n=7, seed=0):
+        """Valid data, float64 `(n, *event_shape)`."""
+        return self.draw(np.random.default_rng(seed), (n, *self.event_shape))
+
+    def context(self, n=7, seed=0):
+        """Contexts, or None."""
+        if self.context_shape is None:
+            return None
+        rng = np.random.default_rng((seed, 1))
+        if self.labels:
+            return rng.integers(self.labels, size=(n, *self.context_shape))
+        return rng.standard_normal((n, *self.context_shape))
+
+    def latent(self, flow, n=7, seed=0):
+        """Latents that can be decoded, float64."""
+        return self.latents(np.random.default_rng((seed, 2)), (n, *flow.latent_shape))
+
+
+def move_weights(flow, seed=2):
+    """Adds noise to the trainable weights, so that no test sees zeros and identities only."""
+    rng = np.random.default_rng(seed)
+    for weight in flow.trainable_weights:
+        weight.assign_add(0.3 * rng.standard_normal(weight.shape))
+    flow.converge()
+
+
+class RecordingNoise(Noise):
+    """Draws from a seed and keeps the arrays, to replay them."""
+
+    def __init__(self, seed=0):
+        self._source = SeededNoise(seed)
+        self.arrays = []
+
+    def _record(self, kind, *arguments):
+        array = getattr(self._source, kind)(*arguments)
+        self.arrays.append(array.numpy())
+        return array
+
+    def normal(self, batch, event_shape, dtype):
+        return self._record("normal", batch, event_shape, dtype)
+
+    def uniform(self, batch, event_shape, dtype):
+        return self._record("uniform", batch, event_shape, dtype)
+
+    def rademacher(self, batch, event_shape, dtype):
+        return self._record("rademacher", batch, event_shape, dtype)
+
+    def scalar(self, dtype):
+        return self._record("scalar", dtype)
+
+
+def dense_net(dtype, activation="lipswish", context_size=None, features=2):
+    """The network of an i-DenseNet block: depth 2, growth 4."""
+    shared = {"context_size": context_size, "dtype": dtype}
+    layers = [LipschitzDenseLayer(4, activation, **shared) for _ in range(2)]
+    return LipschitzSequential([*layers, ConditionedDense(features, dtype=dtype)], dtype=dtype)
+
+
+def plain_net(dtype, activation="lipswish", context_size=None, features=2):
+    """The network of a Residual Flow block: two layers of width 4."""
+    shared = {"context_size": context_size, "dtype": dtype}
+    layers = [ConditionedDense(units, activation, **shared) for units in (4, features)]
+    return LipschitzSequential(layers, dtype=dtype)
+
+
+def residual_block(dtype, net=dense_net, log_det="exact", **kwargs):
+    """A residual block around one of the networks above."""
+    return ResidualBlock(net(dtype, **kwargs), log_det, dtype=dtype)
+
+
+def _initialized_actnorm(dtype, shape=(2,)):
+    actnorm = ActNorm(dtype=dtype)
+    actnorm.build((None, *shape))
+    batch = 3.0 * np.random.default_rng(3).standard_normal((20, *shape)) + 1.0
+    actnorm.encode(tf.constant(batch, dtype), training=True)
+    return actnorm
+
+
+def _chain(dtype):
+    steps = [
+        ActNorm(dtype=dtype),
+        residual_block(dtype),
+        Permutation([1, 0], dtype=dtype),
+        Affine([0.5, -1.0], [2.0, 0.7], dtype=dtype),
+    ]
+    return Chain(steps, dtype=dtype)
+
+
+def _nested_chain(dtype):
+    inner = Chain([Reverse(dtype=dtype), _chain(dtype)], dtype=dtype)
+    return Chain([inner, Sigmoid(dtype=dtype), Logit(alpha=0.0, dtype=dtype)], dtype=dtype)
+
+
+def _dequantized_flow(dtype):
+    steps = [
+        UniformDequantization(bits=3, dtype=dtype),
+        Logit(dtype=dtype),
+        residual_block(dtype, log_det=Unbiased()),
+    ]
+    return Chain(steps, dtype=dtype)
+
+
+def _uniform(rng, shape):
+    return rng.uniform(0.02, 0.98, shape)
+
+
+def _integers(rng, shape):
+    return rng.integers(8, size=shape).astype("float64")
+
+
+def _image(rng, shape):
+    return rng.standard_normal(shape) * [1.0, 3.0] + [0.0, 5.0]
+
+
+_TINY = {"blocks": 2, "depth": 2, "growth": 4}
+_TINY_PLAIN = {"blocks": 2, "widths": (6, 6)}
+_INTEGERS = {"draw": _integers, "latents": None, "extremes": (0.0, 7.0)}
+
+
+def _idensenet(event_shape=(2,), **arguments):
+    return lambda dtype: IDenseNet(event_shape, **{**_TINY, **arguments}, dtype=dtype)
+
+
+def _residual_flow(event_shape=(2,), **arguments):
+    return lambda dtype: ResidualFlow(event_shape, **_TINY_PLAIN, **arguments, dtype=dtype)
+
+
+def _embedded(**arguments):
+    def make(dtype):
+        embedding = keras.layers.Embedding(3, 4, dtype=dtype)
+        return IDenseNet(
+            (2,), **_TINY, context_shape=(), context_embedding=embedding, dtype=dtype, **arguments
+        )
+
+    return make
+
+
+def _embedded_image(dtype):
+    layers = [keras.layers.Flatten(dtype=dtype), keras.layers.Dense(3, "tanh", dtype=dtype)]
+    embedding = keras.Sequential(layers)
+    return ResidualFlow(
+        (2,), **_TINY_PLAIN, context_shape=(2, 2), context_embedding=embedding, dtype=dtype
+    )
+
+
+_TRANSFORMS = [
+    Case("affine", lambda dtype: Affine([0.5, -1.0], [2.0, -0.7], dtype=dtype)),
+    Case("affine_number", lambda dtype: Affine(1.0, 3.0, dtype=dtype), (1,)),
+    Case(
+        "logit",
+        lambda dtype: Logit(dtype=dtype),
+        draw=_uniform,
+        extremes=(0.0, 1e-30, 0.5, 1.0),
+        interval=(0.0, 1.0),
+        mass=1.0 - 2.0 * norm.cdf(np.log(0.05 / 0.95)),
+    ),
+    Case(
+        "logit_alpha_0",
+        lambda dtype: Logit(0.0, dtype=dtype),
+        draw=_uniform,
+        extremes=(1e-30, 0.5, 1.0 - 1e-7),
+        interval=(0.0, 1.0),
+    ),
+    Case(
+        "sigmoid",
+        lambda dtype: Sigmoid(dtype=dtype),
+        latents=lambda rng, shape: expit(rng.standard_normal(shape)),
+        interval=(-20.0, 20.0),
+        mass=norm.cdf(1.0) - 0.5,
+    ),
+    Case("permutation", lambda dtype: Permutation([2, 0, 1], dtype=dtype), (3,)),
+    Case("permutation_image", lambda dtype: Permutation([1, 2, 0], dtype=dtype), (2, 2, 3)),
+    Case("squeeze", lambda dtype: Squeeze(dtype=dtype), (4, 2, 3)),
+    Case("reverse", lambda dtype: Reverse(dtype=dtype)),
+    Case("actnorm", lambda dtype: ActNorm(dtype=dtype), trained=False),
+    Case("actnorm_initialized", _initialized_actnorm, interval=(-40.0, 40.0)),
+    Case(
+        "actnorm_image",
+        functools.partial(_initialized_actnorm, shape=(2, 3, 2)),
+        (2, 3, 2),
+        draw=_image,
+    ),
+    Case("chain", _chain),
+    Case("chain_nested", _nested_chain, extremes=(-6.0, -1e-30, 0.0, 6.0)),
+    Case("chain_empty", lambda dtype: Chain([], dtype=dtype)),
+    Case("dequantization", lambda dtype: UniformDequantization(3, dtype=dtype), **_INTEGERS),
+    Case("dequantized_flow", _dequantized_flow, **_INTEGERS),
+    Case("residual_plain", functools.partial(residual_block, net=plain_net)),
+    Case("residual_1d", functools.partial(residual_block, features=1), (1,)),
+    # Beyond the size where the inverse uses the Jacobian.
+    Case("residual_9d", functools.partial(residual_block, features=9), (9,)),
+    Case("residual_context", functools.partial(residual_block, context_size=3), context_shape=(3,)),
+    Case(
+        "residual_plain_context",
+        functools.partial(residual_block, net=plain_net, context_size=3),
+        context_shape=(3,),
+    ),
+    *(
+        Case(f"residual_{name}", functools.partial(residual_block, activation=name))
+        for name in ("lipswish", "clipswish", "leaky_lipswish", "relu", "elu", "tanh", "softplus")
+    ),
+    Case(
+        "residual_vouched",
+        lambda dtype: residual_block(
+            dtype, activation=VouchedActivation("log_sigmoid", dtype=dtype)
+        ),
+    ),
+    *(
+        Case(f"residual_{name}", functools.partial(residual_block, log_det=log_det))
+        for name, log_det in {
+            "power_series": PowerSeries(5),
+            "power_series_signs": PowerSeries(3, probes=2, probe="rademacher"),
+            "geometric": Unbiased(),
+            "poisson": Unbiased("poisson", exact_terms=(1, 3), probe="rademacher"),
+            "series_gradient": Unbiased(gradient="series", exact_terms=(2, 4), probes=2),
+        }.items()
+    ),
+]
+
+_MODELS = [
+    Case("idensenet", _idensenet()),
+    Case("idensenet_1d", _idensenet((1,)), (1,)),
+    Case("idensenet_3d", _idensenet((3,), activation="clipswish", actnorm=True), (3,)),
+    Case("idensenet_fixed", _idensenet(learnable_concatenation=False)),
+    Case("idensenet_bounded", _idensenet(block_bound=0.99, actnorm=True)),
+    Case("idensenet_unbiased", _idensenet(log_det="unbiased")),
+    Case("idensenet_context", _idensenet(context_shape=(3,)), context_shape=(3,)),
+    Case("idensenet_labels", _embedded(), context_shape=(), labels=3),
+    Case("residual_flow", _residual_flow()),
+    Case("residual_flow_1d", _residual_flow((1,), activation="tanh"), (1,)),
+    Case("residual_flow_bounded", _residual_flow(block_bound=0.99, actnorm=True)),
+    Case("residual_flow_embedded", _embedded_image, context_shape=(2, 2)),
+]
+
+TRANSFORMS = {case.name: case for case in _TRANSFORMS}
+MODELS = {case.name: case for case in _MODELS}
+CASES = {**TRANSFORMS, **MODELS}
