@@ -4,6 +4,7 @@ Results go to standard output, everything else to standard error. The exit code 
 command did what it says, 1 when it failed or a check did, 2 when it was called wrongly.
 """
 
+import contextlib
 import functools
 import json
 from enum import StrEnum
@@ -74,6 +75,13 @@ def _progress():
         rich.progress.MofNCompleteColumn(),
     )
     return rich.progress.Progress(*columns, console=_err, transient=True)
+
+
+@contextlib.contextmanager
+def _counting(title, total):
+    """A progress bar; gives the function that advances it."""
+    with _progress() as progress:
+        yield functools.partial(progress.advance, progress.add_task(title, total=total))
 
 
 def _read(flow, data, context):
@@ -165,11 +173,8 @@ def score(
 
     flow = zoo.load(handle)
     x, contexts = _read(flow, data, context)
-    with _progress() as progress:
-        task = progress.add_task("scoring", total=len(x))
-        scores = evaluate.log_probs(
-            flow, x, contexts, seed=seed, progress=functools.partial(progress.advance, task)
-        )
+    with _counting("scoring", len(x)) as progress:
+        scores = evaluate.log_probs(flow, x, contexts, seed=seed, progress=progress)
     tables.write(output, {"log_prob": scores})
 
 
@@ -187,11 +192,8 @@ def evaluate(
 
     flow = zoo.load(handle)
     x, contexts = _read(flow, data, context)
-    with _progress() as progress:
-        task = progress.add_task("scoring", total=len(x))
-        result = scores.evaluate(
-            flow, x, contexts, seed=seed, progress=functools.partial(progress.advance, task)
-        )
+    with _counting("scoring", len(x)) as progress:
+        result = scores.evaluate(flow, x, contexts, seed=seed, progress=progress)
     if as_json:
         _print_json(result._asdict())
         return
