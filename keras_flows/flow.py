@@ -208,30 +208,29 @@ class Flow(MaximumLikelihood):
         """Checks the arguments, runs a pure function compiled once for all batch sizes."""
         x = checks.batch(x, shape, self.compute_dtype, "x" if name != "decode" else "z")
         context = checks.context(context, self.context_shape, x, self._context_dtype())
-        direction = "decode" if name == "decode" else "encode"
         if noise is not None and seed is not None:
             raise ValueError("Give either noise or a seed, not both.")
-        unused = copy.copy(noise)
-        if noise is not None or not tf.executing_eagerly() or tf.is_symbolic_tensor(x):
-            source = noise if isinstance(noise, Noise) else None
-            if noise is not None and source is None:
-                source = ReplayedNoise(noise)
-            elif self.transform.noise_size(direction) and source is None:
-                source = SeededNoise(self._seed(seed))
-            result = getattr(self, f"_{name}")(x, context, source, training)
-            if isinstance(source, ReplayedNoise):
-                source.finish()
-        else:
-            stochastic = self.transform.noise_size(direction) > 0
-            seed = self._seed(seed) if stochastic else tf.zeros((2,), tf.int32)
-            given = (x, seed) if context is None else (x, seed, context)
+        stochastic = self.transform.noise_size("decode" if name == "decode" else "encode") > 0
+        if (stochastic and noise is None) or seed is not None:
+            seed = self._seed(seed)
+
+        def source():
+            if noise is None:
+                return SeededNoise(seed) if stochastic else None
+            return copy.copy(noise) if isinstance(noise, Noise) else ReplayedNoise(noise)
+
+        if noise is None and tf.executing_eagerly() and not tf.is_symbolic_tensor(x):
+            given = (x, tf.zeros((2,), tf.int32) if seed is None else seed)
+            given += () if context is None else (context,)
             result = self._function(name, given, training, stochastic)(*given)
+        else:
+            drawn = source()
+            result = getattr(self, f"_{name}")(x, context, drawn, training)
+            if isinstance(drawn, ReplayedNoise):
+                drawn.finish()
         if tf.executing_eagerly() and bool(tf.reduce_any(tf.math.is_nan(result))):
             explain = diagnosis.explain_decode if name == "decode" else diagnosis.explain_encode
-            again = ReplayedNoise(unused) if isinstance(unused, (list, tuple)) else unused
-            if again is None and seed is not None:
-                again = SeededNoise(seed)
-            explain(self.transform, x, self._embed(context), again)
+            explain(self.transform, x, self._embed(context), source())
         return result
 
     def _function(self, name, given, training, stochastic):

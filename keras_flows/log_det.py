@@ -240,9 +240,9 @@ class Unbiased(_Series):
 
     def draw_terms(self, noise):
         """Draws N, the number of terms beyond the exact ones, a scalar int32 tensor."""
-        # N >= j exactly when a uniform number falls below P(N >= j). In float64 and away from
-        # zero: a zero would sum terms whose weights are astronomical.
-        u = tf.maximum(noise.scalar(tf.float64), _RESOLUTION)
+        # N >= j exactly when a uniform number falls below P(N >= j). In float64: the zeros of
+        # float32 are frequent enough to sum terms whose weights are astronomical.
+        u = noise.scalar(tf.float64)
         tails = tf.constant(self.tail_probabilities()[1:], tf.float64)
         return tf.reduce_sum(tf.cast(u < tails, tf.int32))
 

@@ -265,6 +265,10 @@ _TRANSFORMS = [
     Case("dequantization", lambda dtype: UniformDequantization(3, dtype=dtype), **_INTEGERS),
     Case("dequantized_flow", _dequantized_flow, **_INTEGERS),
     Case("residual_plain", functools.partial(residual_block, net=plain_net)),
+    Case(
+        "residual_linear",
+        lambda dtype: ResidualBlock(ConditionedDense(2, dtype=dtype), dtype=dtype),
+    ),
     Case("residual_1d", functools.partial(residual_block, features=1), (1,)),
     # Beyond the size where the inverse uses the Jacobian.
     Case("residual_9d", functools.partial(residual_block, features=9), (9,)),

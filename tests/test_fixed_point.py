@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_flows import ConvergenceError, Flow, NonFiniteError, fixed_point
-from keras_flows.models import IDenseNet
+from keras_flows.models import IDenseNet, ResidualFlow
 from keras_flows.transforms import Affine, Chain, Reverse, Sigmoid
 from tests.derivatives import jacobians, random
 from tests.registry import dense_net, move_weights, residual_block
@@ -253,3 +253,16 @@ def test_contexts_are_passed_to_the_inverse():
     z, _ = made.encode(x, context)
     np.testing.assert_allclose(made.decode(z, context), x, atol=1e-10)
     assert np.abs(made.decode(z, context[::-1]) - x).max() > 1e-3
+
+
+def test_second_derivatives_beyond_newton_are_an_error():
+    flow = ResidualFlow((9,), blocks=1, widths=(4,))
+    z = tf.ones((2, 9))
+    with tf.GradientTape() as outer:
+        outer.watch(z)
+        with tf.GradientTape() as inner:
+            inner.watch(z)
+            x = flow.decode(z)
+        gradient = inner.gradient(x, z)
+    with pytest.raises(ValueError, match="up to 8 numbers"):
+        outer.gradient(gradient, z)
