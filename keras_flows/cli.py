@@ -61,7 +61,7 @@ def _print_json(value):
 def _table(title, columns, rows):
     if title is not None:
         _out.print(title, soft_wrap=True, highlight=False)
-    table = rich.table.Table()
+    table = rich.table.Table(show_header=any(columns))
     for i, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:

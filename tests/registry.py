@@ -268,6 +268,7 @@ _TRANSFORMS = [
     Case(
         "residual_linear",
         lambda dtype: ResidualBlock(ConditionedDense(2, dtype=dtype), dtype=dtype),
+        interval=(-60.0, 60.0),
     ),
     Case("residual_1d", functools.partial(residual_block, features=1), (1,)),
     # Beyond the size where the inverse uses the Jacobian.

@@ -32,9 +32,11 @@ def test_published_sizes(published):
 
 def test_size_without_learnable_concatenation(published):
     # Two numbers less in each of 10 x 4 Dense Layers.
-    fixed = IDenseNet((2,), learnable_concatenation=False)
-    assert parameters(fixed) == 504_180 - 80
-    assert fixed.concatenation_coefficients().shape == (10, 4, 2)
+    assert published.concatenation_coefficients().size == 80
+    assert sum(weight.name == "k" for weight in published.trainable_weights) == 40
+    free, fixed = (IDenseNet((2,), **TINY, learnable_concatenation=on) for on in (True, False))
+    assert parameters(free) - parameters(fixed) == 2 * 2 * 2
+    assert not any(weight.name == "k" for weight in fixed.trainable_weights)
 
 
 @pytest.mark.parametrize("features", [1, 3])
