@@ -3,9 +3,11 @@
 import contextlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.errors import NonFiniteError
 from keras_flows.noise import SeededNoise
 from keras_flows.training import StopOnNonFinite
 
@@ -222,11 +224,22 @@ class MaximumLikelihood(keras.Model):
         return history
 
     def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
-        """Mean negative log-likelihood; see `keras.Model.evaluate`, and `fit` for the data."""
+        """Mean negative log-likelihood; see `keras.Model.evaluate`, and `fit` for the data.
+
+        Raises:
+            NonFiniteError: If the result is NaN.
+        """
         self._check_arrays(x)
         self.converge()
         x, y, sample_weight = _keep_weights(x, y, sample_weight)
-        return super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
+        results = super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
+        values = results.values() if isinstance(results, dict) else [results]
+        if any(np.isnan(value).any() for value in values):
+            raise NonFiniteError(
+                "The negative log-likelihood of these data is NaN. `log_prob` on them names the "
+                "examples that hold NaN, or the step that makes it."
+            )
+        return results
 
     def predict(self, x, *args, **kwargs):
         """The log_prob of every example, an array `(n,)`; see `keras.Model.predict`.

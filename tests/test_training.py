@@ -506,3 +506,13 @@ def test_dense_nets_of_the_registry_are_the_ones_trained_here():
     assert [type(layer) for layer in dense_net(None).layers] == [
         type(layer) for layer in IDenseNet((2,), blocks=1, depth=2, growth=4).blocks[0].net.layers
     ]
+
+
+def test_an_evaluation_that_is_nan_is_an_error(x):
+    flow = tiny()
+    bad = np.array(x)
+    bad[1, 0] = np.nan
+    with pytest.raises(NonFiniteError, match="of these data is NaN"):
+        flow.evaluate(bad, verbose=0)
+    with pytest.raises(NonFiniteError, match="of these data is NaN"):
+        flow.fit(x, validation_data=(bad,), verbose=0)
