@@ -52,9 +52,7 @@ class FixedTermsNoise(InputNoise):
 
 def cuts_series(flow):
     """Whether an export sums a fixed number of series terms where the flow draws it."""
-    return any(
-        isinstance(getattr(layer, "log_det", None), Unbiased) for layer in flow._flatten_layers()
-    )
+    return any(isinstance(block.log_det, Unbiased) for block in flow.blocks)
 
 
 def likelihood(flow):

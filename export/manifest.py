@@ -110,8 +110,7 @@ def describe(flow, kind, graphs, packages, round_trip, opset=None):
         round_trip: See `parity.own_round_trip`.
         opset: ONNX operator set.
     """
-    blocks = [layer for layer in flow._flatten_layers() if hasattr(layer, "invert")]
-    inverse = None
+    blocks, inverse = flow.blocks, None
     if blocks:
         inverse = Inverse(
             tolerance=max(block.tolerance for block in blocks),

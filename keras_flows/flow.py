@@ -11,6 +11,7 @@ from keras_flows.bases import StandardNormal
 from keras_flows.lipschitz import certify
 from keras_flows.maximum_likelihood import MaximumLikelihood
 from keras_flows.noise import Noise, ReplayedNoise, SeededNoise, as_seed
+from keras_flows.transforms.residual import ResidualBlock
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -76,6 +77,11 @@ class Flow(MaximumLikelihood):
     def likelihood(self):
         """What `log_prob` is: `"exact"`, `"unbiased"`, `"lower_bound"` or `"biased"`."""
         return self.transform.likelihood
+
+    @property
+    def blocks(self):
+        """The residual blocks, in the order of encoding."""
+        return [step for step in self.transform.innermost() if isinstance(step, ResidualBlock)]
 
     def noise_shape(self, direction):
         """How many standard normal numbers an example consumes, as the shape `(n,)`.

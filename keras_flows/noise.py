@@ -8,8 +8,6 @@ slices one explicit input (exported graphs, which are pure functions).
 import numpy as np
 import tensorflow as tf
 
-DIRECTIONS = ("encode", "decode")
-
 
 def as_seed(seed):
     """Turns a seed into the `(2,)` int32 tensor that stateless random ops take.

@@ -18,7 +18,7 @@ from keras_flows.transforms import (
     Transform,
     UniformDequantization,
 )
-from tests.registry import CASES, move_weights
+from tests.registry import CASES, move_weights, residual_block
 
 SHIFT, SCALE = [0.5, -1.0], [2.0, 0.7]
 
@@ -312,3 +312,10 @@ def test_shared_steps_share_weights(x):
     assert len(flow.trainable_weights) == 2
     once, _ = step.encode(tf.constant(x, tf.float32))
     np.testing.assert_allclose(flow.encode(x), step.encode(once)[0], rtol=1e-6)
+
+
+def test_blocks_are_found_in_the_order_of_encoding():
+    a, b, c = (residual_block("float32") for _ in range(3))
+    flow = Flow(Chain([a, Chain([Affine(1.0, 2.0), b]), c]), (2,))
+    assert [block is step for block, step in zip(flow.blocks, (a, b, c), strict=True)] == [True] * 3
+    assert Flow(b, (2,)).blocks == [b]

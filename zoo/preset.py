@@ -179,18 +179,14 @@ def _config(flow, name):
     return {key: config[key] for key in ("module", "class_name", "config", "registered_name")}
 
 
-def _blocks(flow):
-    return [layer for layer in flow._flatten_layers() if hasattr(layer, "invert")]
-
-
 def _estimator(flow):
-    kinds = {type(block.log_det).__name__ for block in _blocks(flow)}
+    kinds = {type(block.log_det).__name__ for block in flow.blocks}
     return ", ".join(sorted(kinds)) or None
 
 
 def _inverse(flow):
     """The tolerance of the inverse, and the largest round-trip error on the flow's samples."""
-    blocks = _blocks(flow)
+    blocks = flow.blocks
     if not blocks or not flow.transform.bijective:
         return None
     context = None

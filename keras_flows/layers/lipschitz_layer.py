@@ -49,10 +49,3 @@ class LipschitzLayer(keras.layers.Layer):
     def get_config(self):
         # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
         return super().get_config()
-
-
-def after_update(layer):
-    """Runs the `after_update` of a layer and of everything inside it, where it has one."""
-    for inner in layer._flatten_layers():
-        if hasattr(inner, "after_update"):
-            inner.after_update()

@@ -84,11 +84,6 @@ class _LipschitzFlow(Flow):
     def _net(features, hidden, last, **own):
         raise NotImplementedError
 
-    @property
-    def blocks(self):
-        """The residual blocks, in the order of encoding."""
-        return [step for step in self.transform.steps if isinstance(step, ResidualBlock)]
-
     def get_config(self):
         config = {**keras.Model.get_config(self), **self._arguments, **self._common_config()}
         for name in ("activation", "log_det"):

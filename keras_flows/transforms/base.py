@@ -65,6 +65,10 @@ class Transform(keras.layers.Layer):
         """How many random numbers an example consumes in `"encode"` or `"decode"`."""
         return 0
 
+    def innermost(self):
+        """The steps that have no steps inside, in the order of encoding."""
+        yield self
+
     def lipschitz_bounds(self):
         """Upper bounds on the residual blocks inside: a dictionary from path to bound."""
         return {}

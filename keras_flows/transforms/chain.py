@@ -46,6 +46,10 @@ class Chain(Transform):
     def noise_size(self, direction):
         return sum(step.noise_size(direction) for step in self.steps)
 
+    def innermost(self):
+        for step in self.steps:
+            yield from step.innermost()
+
     def lipschitz_bounds(self):
         return {
             f"{i}/{path}": bound
