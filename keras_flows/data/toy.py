@@ -22,6 +22,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from tensorflow_probability import distributions as tfd
 
 Seed = int | tuple[int, ...]
 
@@ -102,6 +103,26 @@ class ToyDensity:
             ValueError: `x` has another shape, is empty, or holds anything but finite numbers.
         """
         return self._log_density(_points(x))
+
+    def as_distribution(self, dtype: str = "float32") -> "tfd.Distribution":
+        """Return this density as a TensorFlow Probability distribution.
+
+        Its log_prob is made of TensorFlow operations, so it has gradients. A curve smoothed by
+        Gaussian noise is there a mixture of Gaussians along the curve, so many that the density
+        is the same up to rounding.
+
+        Args:
+            dtype: Of the points, `"float32"` or `"float64"`.
+
+        Returns:
+            A `tfd.Distribution` with event shape `(2,)`.
+
+        Raises:
+            ValueError: `dtype` is another one.
+        """
+        from keras_flows.data import toy_distributions
+
+        return toy_distributions.distribution(self.name, dtype)
 
     def dataset(self, batch_size: int, steps: int, seed: Seed, start: int = 0) -> "tf.data.Dataset":
         """Return freshly drawn training batches, the same ones for the same seed.
@@ -192,10 +213,18 @@ def _polar(radius: np.ndarray | float, angle: np.ndarray) -> np.ndarray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
 
 
-def _log_gaussians(
-    x: np.ndarray, centres: np.ndarray, weights: np.ndarray, sd: float
-) -> np.ndarray:
-    """Return log Σ_k w_k N(x; c_k, sd² I) for x `(n, 2)`, c `(k, 2)` and w `(k,)`."""
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of isotropic Gaussians: weights `(k,)`, centres `(k, 2)`, one deviation."""
+
+    centres: np.ndarray
+    weights: np.ndarray
+    sd: float
+
+
+def _log_mixture(x: np.ndarray, mixture: Mixture) -> np.ndarray:
+    """Return log Σ_k w_k N(x; c_k, sd² I) for x `(n, 2)`."""
+    centres, weights, sd = mixture.centres, mixture.weights, mixture.sd
     log_weights = np.log(weights) - np.sum(centres**2, axis=1) / (2 * sd**2)
     result = np.empty(len(x))
     rows = max(1, 2**22 // len(centres))  # keeps the (rows, k) table at 32 MiB
@@ -206,6 +235,15 @@ def _log_gaussians(
         terms -= largest[:, None]
         result[first : first + rows] = largest + np.log(np.exp(terms, out=terms).sum(axis=1))
     return result - np.sum(x**2, axis=1) / (2 * sd**2) - np.log(2 * np.pi * sd**2)
+
+
+def _circles_mixture(radii: tuple[float, ...], sd: float) -> Mixture:
+    # Gaussians nearer to each other than their deviation: the ripple is below 1e-13.
+    counts = [int(np.ceil(2 * np.pi * radius / (0.8 * sd))) for radius in radii]
+    angles = [2 * np.pi * np.arange(count) / count for count in counts]
+    centres = [_polar(radius, angle) for radius, angle in zip(radii, angles, strict=True)]
+    weights = [np.full(count, 1 / (len(radii) * count)) for count in counts]
+    return Mixture(np.concatenate(centres), np.concatenate(weights), sd)
 
 
 def _log_circles(x: np.ndarray, radii: tuple[float, ...], sd: float) -> np.ndarray:
@@ -254,9 +292,10 @@ def _draw_two_moons(rng: np.random.Generator, n: int) -> np.ndarray:
     return moons[rng.integers(2, size=n), np.arange(n)] + _noise(rng, n, sd=0.2)
 
 
-def _log_two_moons(x: np.ndarray) -> np.ndarray:
+@functools.cache
+def _two_moons_mixture() -> Mixture:
     t, weights = _quadrature(0, np.pi, nodes=200)
-    return _log_gaussians(x, _moons(t).reshape(-1, 2), np.tile(weights / 2, 2), sd=0.2)
+    return Mixture(_moons(t).reshape(-1, 2), np.tile(weights / 2, 2), sd=0.2)
 
 
 _TWO_CIRCLES = {"radii": (1.5, 3.0), "sd": 0.24}
@@ -285,11 +324,11 @@ def _draw_eight_gaussians(rng: np.random.Generator, n: int) -> np.ndarray:
     return _EIGHT_CENTRES[rng.integers(8, size=n)] + _noise(rng, n, sd=0.5 / 1.414)
 
 
-def _log_eight_gaussians(x: np.ndarray) -> np.ndarray:
-    return _log_gaussians(x, _EIGHT_CENTRES, np.full(8, 1 / 8), sd=0.5 / 1.414)
+def _eight_gaussians_mixture() -> Mixture:
+    return Mixture(_EIGHT_CENTRES, np.full(8, 1 / 8), sd=0.5 / 1.414)
 
 
-_ARMS, _ARM_SD = 5, np.array([0.3, 0.1])
+PINWHEEL_ARMS, PINWHEEL_SD = 5, np.array([0.3, 0.1])
 
 
 def _pinwheel_turn(radius: np.ndarray) -> np.ndarray:
@@ -298,9 +337,9 @@ def _pinwheel_turn(radius: np.ndarray) -> np.ndarray:
 
 def _draw_pinwheel(rng: np.random.Generator, n: int) -> np.ndarray:
     """N((1, 0), diag(0.3², 0.1²)), turned clockwise by 2πk/5 + ¼·exp(radius), doubled."""
-    f = (1, 0) + _ARM_SD * rng.standard_normal((n, 2))
+    f = (1, 0) + PINWHEEL_SD * rng.standard_normal((n, 2))
     radius = np.linalg.norm(f, axis=1)
-    arm = rng.integers(_ARMS, size=n) * 2 * np.pi / _ARMS
+    arm = rng.integers(PINWHEEL_ARMS, size=n) * 2 * np.pi / PINWHEEL_ARMS
     return 2 * _polar(radius, np.arctan2(f[:, 1], f[:, 0]) - arm - _pinwheel_turn(radius))
 
 
@@ -309,10 +348,11 @@ def _log_pinwheel(x: np.ndarray) -> np.ndarray:
     from scipy.special import logsumexp
 
     radius = np.linalg.norm(x, axis=1)[:, None] / 2
-    arms = np.arange(_ARMS) * 2 * np.pi / _ARMS
+    arms = np.arange(PINWHEEL_ARMS) * 2 * np.pi / PINWHEEL_ARMS
     f = _polar(radius, np.arctan2(x[:, 1], x[:, 0])[:, None] + arms + _pinwheel_turn(radius))
-    gaussians = -0.5 * np.sum(((f - (1, 0)) / _ARM_SD) ** 2, axis=-1)
-    return logsumexp(gaussians, axis=1) - np.log(_ARMS * 2**2 * 2 * np.pi * np.prod(_ARM_SD))
+    gaussians = -0.5 * np.sum(((f - (1, 0)) / PINWHEEL_SD) ** 2, axis=-1)
+    volume = 2**2 * 2 * np.pi * np.prod(PINWHEEL_SD)
+    return logsumexp(gaussians, axis=1) - np.log(PINWHEEL_ARMS * volume)
 
 
 def _spiral(t: np.ndarray) -> np.ndarray:
@@ -325,11 +365,12 @@ def _draw_two_spirals(rng: np.random.Generator, n: int) -> np.ndarray:
     return arm * _spiral(3 * np.pi * np.sqrt(rng.random(n))) + _noise(rng, n, sd=0.1)
 
 
-def _log_two_spirals(x: np.ndarray) -> np.ndarray:
+@functools.cache
+def _two_spirals_mixture() -> Mixture:
     t, weights = _quadrature(0, 3 * np.pi, nodes=800)
     weights = weights * 2 * t / (3 * np.pi)  # the density of t, over the uniform one
     arm = _spiral(t)
-    return _log_gaussians(x, np.concatenate([arm, -arm]), np.tile(weights / 2, 2), sd=0.1)
+    return Mixture(np.concatenate([arm, -arm]), np.tile(weights / 2, 2), sd=0.1)
 
 
 _ROLL = (1.5 * np.pi, 4.5 * np.pi)
@@ -341,19 +382,35 @@ def _draw_swiss_roll(rng: np.random.Generator, n: int) -> np.ndarray:
     return _polar(t, t) / 5 + _noise(rng, n, sd=0.2)
 
 
-def _log_swiss_roll(x: np.ndarray) -> np.ndarray:
+@functools.cache
+def _swiss_roll_mixture() -> Mixture:
     t, weights = _quadrature(*_ROLL, nodes=400)
-    return _log_gaussians(x, _polar(t, t) / 5, weights, sd=0.2)
+    return Mixture(_polar(t, t) / 5, weights, sd=0.2)
 
 
 def _square(half: float) -> tuple[float, float, float, float]:
     return (-half, half, -half, half)
 
 
+# A density that is a mixture is known by it; the others have a log-density of their own.
+MIXTURES = {
+    "two_moons": _two_moons_mixture,
+    "two_circles": functools.partial(_circles_mixture, **_TWO_CIRCLES),
+    "rings": functools.partial(_circles_mixture, **_RINGS),
+    "eight_gaussians": _eight_gaussians_mixture,
+    "two_spirals": _two_spirals_mixture,
+    "swiss_roll": _swiss_roll_mixture,
+}
+
+
+def _log_density_of(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: _log_mixture(x, MIXTURES[name]())
+
+
 _DENSITIES = {
     density.name: density
     for density in (
-        ToyDensity("two_moons", _square(4.0), _draw_two_moons, _log_two_moons),
+        ToyDensity("two_moons", _square(4.0), _draw_two_moons, _log_density_of("two_moons")),
         ToyDensity(
             "two_circles",
             _square(4.0),
@@ -367,9 +424,14 @@ _DENSITIES = {
             functools.partial(_draw_circles, **_RINGS),
             functools.partial(_log_circles, **_RINGS),
         ),
-        ToyDensity("eight_gaussians", _square(4.5), _draw_eight_gaussians, _log_eight_gaussians),
+        ToyDensity(
+            "eight_gaussians",
+            _square(4.5),
+            _draw_eight_gaussians,
+            _log_density_of("eight_gaussians"),
+        ),
         ToyDensity("pinwheel", _square(4.5), _draw_pinwheel, _log_pinwheel),
-        ToyDensity("two_spirals", _square(4.0), _draw_two_spirals, _log_two_spirals),
-        ToyDensity("swiss_roll", _square(4.0), _draw_swiss_roll, _log_swiss_roll),
+        ToyDensity("two_spirals", _square(4.0), _draw_two_spirals, _log_density_of("two_spirals")),
+        ToyDensity("swiss_roll", _square(4.0), _draw_swiss_roll, _log_density_of("swiss_roll")),
     )
 }

@@ -2,6 +2,8 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
 from scipy.special import logsumexp
 from scipy.stats import chi2
 
@@ -206,3 +208,37 @@ def test_sample_rejects(arguments, error, message):
 def test_dataset_rejects(arguments, message):
     with pytest.raises(ValueError, match=message):
         toy("rings").dataset(seed=0, **arguments)
+
+
+def test_distribution_has_the_same_density(density):
+    distribution = density.as_distribution("float64")
+    x = np.concatenate([density.sample(200, seed=4), [[0.1, -0.1], [3.9, -3.9]]])
+    expected = density.log_prob(x)
+    np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-7, atol=1e-7)
+    assert distribution.event_shape == (2,)
+
+
+def test_distribution_draws_from_the_density(density):
+    x = density.as_distribution().sample(20_000, seed=(1, 2)).numpy()
+    assert x.dtype == np.float32
+    # The mean of the log-density is that of independent points: minus the entropy.
+    log_prob = density.log_prob(x)
+    expected = density.log_prob(density.sample(20_000, seed=5))
+    error = np.hypot(log_prob.std(), expected.std()) / 20_000**0.5
+    assert abs(log_prob.mean() - expected.mean()) <= 4 * error
+
+
+def test_distribution_has_gradients(density):
+    if density.name == "checkerboard":
+        return  # flat
+    distribution = density.as_distribution("float64")
+    x = density.sample(5, seed=6).astype("float64")
+    _, gradient = tfp.math.value_and_gradient(distribution.log_prob, tf.constant(x))
+    step = 1e-5 * np.eye(2)
+    difference = [density.log_prob(x + d) - density.log_prob(x - d) for d in step]
+    np.testing.assert_allclose(gradient, np.stack(difference, -1) / 2e-5, rtol=1e-5, atol=1e-6)
+
+
+def test_distribution_refuses_other_dtypes():
+    with pytest.raises(ValueError, match="float16"):
+        toy("rings").as_distribution("float16")
