@@ -1,11 +1,14 @@
 """Pictures of flows on the plane. Needs matplotlib: `pip install keras-flows[plot]`."""
 
+import itertools
+
 import numpy as np
 
 from keras_flows.evaluate import log_probs
 
 try:
     from matplotlib import colormaps
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 except ImportError as error:
     raise ImportError("Pictures need matplotlib: pip install keras-flows[plot]") from error
@@ -66,15 +69,103 @@ def density(flow, bounds, true_log_prob=None, samples=2000, context=None, title=
             values.reshape(_GRID, _GRID), origin="lower", extent=bounds, vmin=0.0, vmax=highest
         )
         axis.set_title(name)
-    drawn = flow.sample(samples, seed=0, context=context).numpy()
-    axes[-1].scatter(*drawn.T, s=2, linewidths=0, color=colormaps["viridis"](0.25))
-    axes[-1].set(xlim=bounds[:2], ylim=bounds[2:], title=f"{samples:,} samples")
+    _scatter(axes[-1], flow.sample(samples, seed=0, context=context).numpy(), bounds)
+    axes[-1].set_title(f"{samples:,} samples")
     for axis in axes:
         axis.set_aspect("equal")
     figure.colorbar(image, ax=axes[: len(panels)], shrink=0.8, pad=0.02, label="density")
     if title is not None:
         figure.suptitle(title)
     return figure
+
+
+def comparison(flows, truths):
+    """Learned densities side by side, the true ones first, on one colour scale.
+
+    The scale is that of the square root of the density, so that a density spread wide can be
+    seen beside one that is concentrated.
+
+    Args:
+        flows: `{row: {column: flow}}`, flows on the plane; every row has the same columns.
+        truths: `{row: density}`, each with `bounds` and `log_prob`, as `keras_flows.data.toy`
+            makes them.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If a flow is not on the plane.
+    """
+
+    def panels(row):
+        points = grid(truths[row].bounds)
+        yield "true density", np.exp(truths[row].log_prob(points))
+        for column, flow in flows[row].items():
+            _require_plane(flow)
+            yield column, np.exp(log_probs(flow, points))
+
+    values = {row: dict(panels(row)) for row in flows}
+    highest = max(panel.max() for row in values.values() for panel in row.values())
+    norm = PowerNorm(0.5, vmin=0.0, vmax=highest)
+    figure, axes = _panels(values)
+    for (row, column), axis in axes.items():
+        image = axis.imshow(
+            values[row][column].reshape(_GRID, _GRID),
+            origin="lower",
+            extent=truths[row].bounds,
+            norm=norm,
+        )
+    figure.colorbar(image, ax=list(axes.values()), shrink=0.5, pad=0.02, label="density")
+    return figure
+
+
+def comparison_of_samples(flows, truths, samples=3000):
+    """Samples of several flows side by side, those of the true densities first.
+
+    Args:
+        flows: See `comparison`.
+        truths: See `comparison`; each has a `sample(n, seed)` too.
+        samples: Number of samples to draw of each, with seed 0.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If a flow is not on the plane.
+    """
+    figure, axes = _panels({row: ["data", *flows[row]] for row in flows})
+    for (row, column), axis in axes.items():
+        if column != "data":
+            _require_plane(flows[row][column])
+        source = truths[row] if column == "data" else flows[row][column]
+        _scatter(axis, np.asarray(source.sample(samples, seed=0)), truths[row].bounds)
+    return figure
+
+
+def _panels(table):
+    """A figure with one square panel for every row and column of `{row: columns}`."""
+    columns = list(next(iter(table.values())))
+    size = 2.6
+    figure = Figure(
+        figsize=(size * len(columns) + 0.6, size * len(table) + 0.3), layout="constrained"
+    )
+    grid = figure.subplots(len(table), len(columns), squeeze=False)
+    axes = {}
+    for i, row in enumerate(table):
+        for j, column in enumerate(columns):
+            axis = axes[row, column] = grid[i, j]
+            axis.set(xticks=[], yticks=[])
+            axis.set_aspect("equal")
+            if i == 0:
+                axis.set_title(column)
+            if j == 0:
+                axis.set_ylabel(row)
+    return figure, axes
+
+
+def _scatter(axis, points, bounds):
+    axis.scatter(*points.T, s=2, linewidths=0, color=colormaps["viridis"](0.25))
+    axis.set(xlim=bounds[:2], ylim=bounds[2:])
 
 
 def concatenation(flow):
@@ -89,9 +180,7 @@ def concatenation(flow):
     Raises:
         ValueError: If the flow has no such coefficients.
     """
-    if not hasattr(flow, "concatenation_coefficients"):
-        raise ValueError(f"A {type(flow).__name__} has no concatenations; an IDenseNet has.")
-    coefficients = flow.concatenation_coefficients()
+    coefficients = _coefficients(flow)
     blocks, depth, _ = coefficients.shape
     figure = Figure(figsize=(1.6 + 1.1 * depth * 2, 1.2 + 0.42 * blocks), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
@@ -112,3 +201,47 @@ def concatenation(flow):
     axes[0].set_ylabel("block")
     figure.colorbar(image, ax=axes, shrink=0.8)
     return figure
+
+
+def concatenation_circle(flow):
+    """The pairs (η̂1, η̂2) of every Dense Layer on the unit circle, coloured by block.
+
+    The dashed line is η̂1 = η̂2, where every layer starts. Above it a layer weighs its new
+    channels more than its input.
+
+    Args:
+        flow: An `IDenseNet`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If the flow has no such coefficients.
+    """
+    coefficients = _coefficients(flow)
+    blocks, depth, _ = coefficients.shape
+    figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+    axis = figure.subplots()
+    angle = np.linspace(0.0, np.pi / 2, 200)
+    axis.plot(np.cos(angle), np.sin(angle), color="0.8", zorder=0)
+    axis.plot([0.45, 0.5**0.5], [0.45, 0.5**0.5], "--", color="0.8", zorder=0)
+    for layer, marker in zip(range(depth), itertools.cycle("osD^vP*X")):
+        points = axis.scatter(
+            *coefficients[:, layer].T,
+            c=np.arange(1, blocks + 1),
+            marker=marker,
+            label=f"Dense Layer {layer + 1}",
+            edgecolors="0.3",
+            linewidths=0.5,
+        )
+    axis.set(xlim=(0.0, 1.05), ylim=(0.0, 1.05), xlabel="η̂1 (input)", ylabel="η̂2 (new channels)")
+    axis.set_aspect("equal")
+    axis.legend(loc="lower left", frameon=False)
+    figure.colorbar(points, ax=axis, shrink=0.8, label="block")
+    return figure
+
+
+def _coefficients(flow):
+    if not hasattr(flow, "concatenation_coefficients"):
+        raise ValueError(f"A {type(flow).__name__} has no concatenations; an IDenseNet has.")
+    return flow.concatenation_coefficients()

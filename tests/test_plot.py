@@ -56,8 +56,45 @@ def test_concatenation_heat_maps_show_every_coefficient(flow):
         np.testing.assert_array_equal(shown, flow.concatenation_coefficients()[..., which])
 
 
+def test_concatenation_pairs_lie_on_the_circle(flow):
+    figure = plot.concatenation_circle(flow)
+    shown = np.stack([np.asarray(c.get_offsets()) for c in figure.axes[0].collections], axis=1)
+    np.testing.assert_allclose(shown, flow.concatenation_coefficients(), rtol=1e-6)
+
+
+def test_a_comparison_has_one_colour_scale_and_the_right_panels(flow):
+    moons, circles = data.toy("two_moons"), data.toy("two_circles")
+    flows = {"moons": {"first": flow, "second": flow}, "circles": {"first": flow, "second": flow}}
+    truths = {"moons": moons, "circles": circles}
+    axes = plot.comparison(flows, truths).axes[:6]
+    assert [axis.get_title() for axis in axes[:3]] == ["true density", "first", "second"]
+    assert len({id(axis.images[0].norm) for axis in axes}) == 1
+    points = plot.grid(moons.bounds)
+    for axis, expected in (
+        (axes[0], moons.log_prob(points)),
+        (axes[2], flow.log_prob(points)),
+        (axes[3], circles.log_prob(points)),
+    ):
+        shown = axis.images[0].get_array().ravel()
+        np.testing.assert_allclose(shown, np.exp(expected), rtol=1e-5)
+
+
+def test_a_comparison_of_samples_starts_with_the_data(flow):
+    moons = data.toy("two_moons")
+    figure = plot.comparison_of_samples({"moons": {"flow": flow}}, {"moons": moons}, samples=20)
+    shown = [np.asarray(axis.collections[0].get_offsets()) for axis in figure.axes]
+    np.testing.assert_allclose(shown[0], moons.sample(20, seed=0))
+    np.testing.assert_allclose(shown[1], flow.sample(20, seed=0))
+
+
 def test_what_cannot_be_drawn_says_so():
     with pytest.raises(ValueError, match="on the plane"):
         plot.density(kf.models.IDenseNet((3,), blocks=1, depth=1, growth=4), (-1, 1, -1, 1))
+    three = kf.models.IDenseNet((3,), blocks=1, depth=1, growth=4)
+    for picture in (plot.comparison, plot.comparison_of_samples):
+        with pytest.raises(ValueError, match="on the plane"):
+            picture({"a": {"b": three}}, {"a": data.toy("two_moons")})
+    with pytest.raises(ValueError, match="no concatenations"):
+        plot.concatenation_circle(kf.models.ResidualFlow((2,), blocks=1, widths=(4,)))
     with pytest.raises(ValueError, match="no concatenations"):
         plot.concatenation(kf.models.ResidualFlow((2,), blocks=1, widths=(4,)))

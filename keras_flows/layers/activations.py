@@ -39,11 +39,18 @@ class ElementwiseActivation(LipschitzLayer):
 class _LearnedSwish(ElementwiseActivation):
     """Shared by the activations built on `x sigmoid(softplus(beta) x)`."""
 
+    def __init__(self, beta=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self._start = float(beta)
+
     def build(self, input_shape):
         self.beta = self.add_weight(
-            name="beta", shape=(1,), initializer=keras.initializers.Constant(0.5)
+            name="beta", shape=(1,), initializer=keras.initializers.Constant(self._start)
         )
         self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "beta": self._start}
 
     def _swish_and_slope(self, x):
         beta = tf.nn.softplus(self.beta)
@@ -54,12 +61,16 @@ class _LearnedSwish(ElementwiseActivation):
 
 @keras.saving.register_keras_serializable("keras_flows")
 class LipSwish(_LearnedSwish):
-    """LipSwish, `x sigmoid(softplus(beta) x) / 1.1` with a trainable beta (0.5 at the start).
+    """LipSwish, `x sigmoid(softplus(beta) x) / 1.1` with a trainable beta.
 
     At most 1-Lipschitz for every beta. Unlike ReLU and ELU it does not saturate the gradient of
     a log-det, which uses the second derivative.
 
     Source: Chen et al. 2019, *Residual Flows for Invertible Generative Modeling*.
+
+    Args:
+        beta: Where beta starts. The larger, the sharper the bend at 0, and the sharper the edges
+            that a density can have.
     """
 
     def value_and_slope(self, x):
@@ -73,6 +84,9 @@ class LeakyLipSwish(_LearnedSwish):
     `a x + (1 - a) LipSwish(x)` with `a = sigmoid(alpha)`; alpha is trainable, -3 at the start.
 
     Source: Chen et al. 2019, *Residual Flows for Invertible Generative Modeling*.
+
+    Args:
+        beta: See `LipSwish`.
     """
 
     def build(self, input_shape):
@@ -95,6 +109,9 @@ class CLipSwish(_LearnedSwish):
     the largest `sqrt(LipSwish'(x)^2 + LipSwish'(-x)^2)`, at most 1.004 for every beta.
 
     Source: Perugachi-Diaz et al. 2021, *Invertible DenseNets with Concatenated LipSwish*.
+
+    Args:
+        beta: See `LipSwish`.
     """
 
     def value_and_slope(self, x):

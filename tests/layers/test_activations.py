@@ -117,3 +117,11 @@ def test_unknown_names():
     assert "VouchedActivation" in message
     with pytest.raises(ValueError, match=r"Unknown activation 'maxout'. Known names"):
         layers.activation("maxout")
+
+
+@pytest.mark.parametrize("cls", [layers.LipSwish, layers.CLipSwish, layers.LeakyLipSwish])
+def test_beta_starts_where_it_is_told(cls):
+    layer = layers.activation(cls(beta=7.0))
+    layer.build((None, 3))
+    assert float(layer.beta[0]) == 7.0
+    assert cls.from_config(layer.get_config()).get_config() == layer.get_config()
