@@ -5,17 +5,54 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_flows.transforms.base import sum_event
+
+class _Base(keras.layers.Layer):
+    def get_config(self):
+        # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
+        return super().get_config()
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class StandardNormal(keras.layers.Layer):
+class StandardNormal(_Base):
     """`N(0, I)` over the event: `ln p(z) = -(|z|^2 + D ln 2 pi) / 2`."""
 
     def log_prob(self, z):
         """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
-        return -0.5 * sum_event(tf.square(z) + math.log(2.0 * math.pi))
+        return -0.5 * _sum_event(tf.square(z) + math.log(2.0 * math.pi))
 
     def sample(self, batch, event_shape, noise, temperature, dtype):
         """Draws of shape `(batch, *event_shape)`, their deviation scaled by the temperature."""
         return temperature * noise.normal(batch, event_shape, dtype)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class ChannelNormal(_Base):
+    """A normal density with a trained location and scale per channel.
+
+    `z = loc + exp(log_scale) e` with `e ~ N(0, I)`, the same at all positions, and
+    `ln p(z) = -sum((e^2 + ln 2 pi) / 2 + log_scale)`. It starts as the standard normal.
+
+    Source: Grcić et al. 2021, *Densely connected normalizing flows*, and its published models.
+    """
+
+    def build(self, input_shape):
+        channels = (input_shape[-1],)
+        self.loc = self.add_weight(name="loc", shape=channels, initializer="zeros")
+        self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
+        self.built = True
+
+    def log_prob(self, z):
+        """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
+        log_scale = tf.convert_to_tensor(self.log_scale)
+        e = (z - self.loc) * tf.exp(-log_scale)
+        return -_sum_event(0.5 * (tf.square(e) + math.log(2.0 * math.pi)) + log_scale)
+
+    def sample(self, batch, event_shape, noise, temperature, dtype):
+        """Draws of shape `(batch, *event_shape)`, their deviation scaled by the temperature."""
+        e = noise.normal(batch, event_shape, dtype)
+        return self.loc + temperature * tf.exp(tf.convert_to_tensor(self.log_scale)) * e
+
+
+def _sum_event(x):
+    # Not that of transforms.base: transforms are made of bases.
+    return tf.reduce_sum(x, axis=list(range(1, len(x.shape))))

@@ -6,11 +6,11 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_flows import checks, diagnosis
+from keras_flows import checks, diagnosis, importance
 from keras_flows.bases import StandardNormal
 from keras_flows.lipschitz import certify
 from keras_flows.maximum_likelihood import MaximumLikelihood
-from keras_flows.noise import Noise, ReplayedNoise, SeededNoise, as_seed
+from keras_flows.noise import Noise, ReplayedNoise, ScaledNoise, SeededNoise, as_seed
 from keras_flows.transforms.residual import ResidualBlock
 
 
@@ -34,6 +34,8 @@ class Flow(MaximumLikelihood):
         context_shape: Shape of one example's context; None for a flow without context.
         context_embedding: A Keras layer that maps the context to the vector the transform sees;
             None where the context is that vector. It is trained with the flow.
+        base: The density on the latent, a layer of `keras_flows.bases`; a `StandardNormal` by
+            default.
         seed: Seed of the random draws of training, an integer. A draw depends on the seed and
             the number of the training step only.
 
@@ -47,6 +49,7 @@ class Flow(MaximumLikelihood):
         event_shape,
         context_shape=None,
         context_embedding=None,
+        base=None,
         seed=0,
         **kwargs,
     ):
@@ -62,10 +65,10 @@ class Flow(MaximumLikelihood):
         self.transform = transform
         checks.build_once(self.transform, (None, *self.event_shape))
         self.latent_shape = tuple(transform.encoded_shape(self.event_shape))
-        self.base = StandardNormal(dtype=self.dtype_policy)
+        self.base = StandardNormal(dtype=self.dtype_policy) if base is None else base
         if self.context_embedding is not None:
             checks.build_once(self.context_embedding, (None, *self.context_shape))
-        self.base.build((None, *self.latent_shape))
+        checks.build_once(self.base, (None, *self.latent_shape))
         self._draws = keras.random.SeedGenerator(self.seed)
         self._functions = {}
         self._prepare_training()
@@ -99,7 +102,16 @@ class Flow(MaximumLikelihood):
 
     # Density, latent, samples ---------------------------------------------------------------
 
-    def log_prob(self, x, context=None, noise=None, seed=None, training=False):
+    def log_prob(
+        self,
+        x,
+        context=None,
+        noise=None,
+        seed=None,
+        training=False,
+        num_probes=1,
+        num_importance_samples=None,
+    ):
         """Log-density of examples, in nats.
 
         Args:
@@ -110,6 +122,12 @@ class Flow(MaximumLikelihood):
             seed: An integer or pair of integers to draw that noise from; fresh draws by default.
             training: Whether to run in training mode, for a training loop of one's own, which
                 then calls `after_update()` after every step.
+            num_probes: Independent draws of a random log_prob to average, as in
+                `log_prob_draws`, which gives them one by one.
+            num_importance_samples: The number k of draws of the importance-weighted bound
+                `ln(mean_k exp(log_prob_k))`, for a flow whose likelihood is `"lower_bound"`: in
+                expectation it is above the bound of one draw and below the truth. The draws are
+                made one after the other, from the seed.
 
         Returns:
             Tensor `(batch,)`. `likelihood` says what kind of number it is.
@@ -118,7 +136,71 @@ class Flow(MaximumLikelihood):
             ValueError: If a shape or dtype does not fit, the batch is empty or holds NaN.
             NonFiniteError: If the result is NaN; the message names the step it comes from.
         """
-        return self._run("log_prob", x, self.event_shape, context, noise, seed, training)
+        checks.count(num_probes, "num_probes")
+        if num_importance_samples is not None:
+            if noise is not None or training or num_probes != 1:
+                raise ValueError(
+                    "num_importance_samples goes with a seed, without num_probes and outside of "
+                    "training."
+                )
+            return self._importance_weighted(x, context, seed, num_importance_samples)
+        if num_probes == 1:
+            return self._run("log_prob", x, self.event_shape, context, noise, seed, training)
+        if noise is not None:
+            raise ValueError("Recorded noise is for one draw; leave num_probes out.")
+        return tf.reduce_mean(self.log_prob_draws(x, num_probes, context, seed, training), axis=0)
+
+    def log_prob_draws(self, x, num_probes, context=None, seed=None, training=False):
+        """Independent draws of a log_prob that is random.
+
+        Their mean over the first axis is `log_prob(x, num_probes=num_probes)` with the same seed,
+        and their deviation divided by `sqrt(num_probes)` is its standard error, for each example.
+
+        Args:
+            x: As in `log_prob`, like the other arguments.
+            num_probes: How many, at least 1.
+            context: See `log_prob`.
+            seed: See `log_prob`.
+            training: See `log_prob`.
+
+        Returns:
+            Tensor `(num_probes, batch)`.
+
+        Raises:
+            ValueError: If this flow's log_prob is not random.
+        """
+        checks.count(num_probes, "num_probes")
+        if self.transform.noise_size("encode") == 0:
+            raise ValueError(
+                "The log_prob of this flow draws no random numbers: there is nothing to average. "
+                "Leave num_probes out."
+            )
+        source = SeededNoise(self._seed(seed))
+        return tf.stack(
+            [
+                self.log_prob(x, context, seed=source.next_seed(), training=training)
+                for _ in range(num_probes)
+            ]
+        )
+
+    def _importance_weighted(self, x, context, seed, draws):
+        importance.check(self, draws)
+        x = checks.batch(x, self.event_shape, self.compute_dtype, "x")
+        context = checks.context(context, self.context_shape, x, self._context_dtype())
+        seed = self._seed(seed)
+        if "importance" not in self._functions:
+
+            def run(x, context, seed, draws):
+                return importance.log_mean_exp(
+                    lambda seed: self._log_prob(x, context, SeededNoise(seed)), seed, draws
+                )
+
+            self._functions["importance"] = tf.function(run, autograph=False, reduce_retracing=True)
+        result = self._functions["importance"](x, context, seed, tf.constant(draws))
+        if tf.executing_eagerly() and bool(tf.reduce_any(tf.math.is_nan(result))):
+            noise = SeededNoise(tf.random.fold_in(seed, 0))
+            diagnosis.explain_encode(self.transform, x, self._embed(context), noise)
+        return result
 
     def encode(self, x, context=None, noise=None, seed=None):
         """Data to latent: `(batch, *event_shape)` to `(batch, *latent_shape)`.
@@ -145,7 +227,8 @@ class Flow(MaximumLikelihood):
             n: Number of samples, at least 1.
             seed: An integer or pair of integers; the same seed gives the same samples. Fresh
                 draws by default.
-            temperature: Factor on the deviation of the base density, 0 or more.
+            temperature: Factor on the deviation of the base density, and of the normal numbers
+                that decoding draws; 0 or more.
             context: `(n, *context_shape)` or one context for all, for a conditional flow.
 
         Returns:
@@ -165,7 +248,11 @@ class Flow(MaximumLikelihood):
         dtype = self.compute_dtype
         temperature = tf.cast(temperature, dtype)
         z = self.base.sample(n, self.latent_shape, noise, temperature, dtype)
-        return self._run("decode", z, self.latent_shape, context, None, noise.next_seed())
+        seed = noise.next_seed()
+        if self.transform.noise_size("decode") and tf.get_static_value(temperature) != 1.0:
+            scaled = ScaledNoise(seed, temperature)
+            return self._run("decode", z, self.latent_shape, context, scaled, None)
+        return self._run("decode", z, self.latent_shape, context, None, seed)
 
     def bits_per_dim(self, x, context=None, noise=None, seed=None):
         """`-log_prob / (D ln 2)`, for flows on integers; arguments are those of `log_prob`.
@@ -294,6 +381,7 @@ class Flow(MaximumLikelihood):
         return {
             **super().get_config(),
             "transform": keras.saving.serialize_keras_object(self.transform),
+            "base": keras.saving.serialize_keras_object(self.base),
             **self._common_config(),
         }
 
@@ -309,7 +397,7 @@ class Flow(MaximumLikelihood):
 
     @classmethod
     def from_config(cls, config):
-        names = ("transform", "context_embedding", "activation", "log_det", "dtype")
+        names = ("transform", "base", "context_embedding", "activation", "log_det", "dtype")
         parts = {
             name: keras.saving.deserialize_keras_object(config[name])
             for name in names

@@ -23,10 +23,11 @@ class Certificate(NamedTuple):
 def certify(flow):
     """Bounds the Lipschitz constant of every residual block from above.
 
-    The norms of the matrices come from a singular value decomposition in float64 (power
-    iteration bounds them from below only) and are multiplied through the network: a Dense Layer
-    is bounded by `sqrt(eta1^2 + eta2^2 sigma^2)`, a composition by the product. Each bound below
-    one proves that its block is invertible.
+    The norms of the matrices come from a singular value decomposition in float64, those of
+    convolutions from bounds from above, see `keras_flows.layers.spectral_conv` (power iteration
+    bounds norms from below only). They are multiplied through the network: a Dense Layer is
+    bounded by `sqrt(eta1^2 + eta2^2 sigma^2)`, a composition by the product. Each bound below one
+    proves that its block is invertible.
 
     Args:
         flow: A `keras_flows.Flow`.

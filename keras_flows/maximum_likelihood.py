@@ -73,6 +73,12 @@ class MaximumLikelihood(keras.Model):
             if hasattr(layer, "converge"):
                 layer.converge()
 
+    def _converge_fresh(self):
+        """The same for norms that only have the bound they started with, before training."""
+        for layer in self._flatten_layers(include_self=False):
+            if getattr(layer, "fresh", False):
+                layer.converge()
+
     def _unpack(self, data):
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(x, dict):
@@ -209,6 +215,7 @@ class MaximumLikelihood(keras.Model):
                 *keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
             )
         self._failure.assign([-1, -1])
+        self._converge_fresh()
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), StopOnNonFinite()]
         history = super().fit(

@@ -83,6 +83,22 @@ class SeededNoise(Noise):
         return tf.random.stateless_uniform((), self.next_seed(), dtype=dtype)
 
 
+class ScaledNoise(SeededNoise):
+    """Draws from a seed, with normal numbers of another deviation: samples at a temperature.
+
+    Args:
+        seed: See `as_seed`.
+        scale: The deviation.
+    """
+
+    def __init__(self, seed, scale):
+        super().__init__(seed)
+        self._scale = scale
+
+    def normal(self, batch, event_shape, dtype):
+        return tf.cast(self._scale, dtype) * super().normal(batch, event_shape, dtype)
+
+
 class ReplayedNoise(Noise):
     """Hands out recorded arrays in the order of consumption, whatever kind is asked for.
 

@@ -14,26 +14,39 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from keras_flows import Flow
+from keras_flows.bases import ChannelNormal
 from keras_flows.layers import (
     ConditionedDense,
+    CouplingNetwork,
+    DenseAttentionBlock,
     LipschitzDenseLayer,
     LipschitzSequential,
+    ResidualDenseBlock,
     VouchedActivation,
 )
 from keras_flows.log_det import PowerSeries, Unbiased
-from keras_flows.models import IDenseNet, ResidualFlow
+from keras_flows.models import DenseFlow, IDenseNet, ResidualFlow
 from keras_flows.noise import Noise, SeededNoise
 from keras_flows.transforms import (
     ActNorm,
     Affine,
+    AffineCoupling,
     Chain,
+    Conv1x1,
+    CrossUnitBlock,
+    CrossUnitCoupling,
+    FactorOut,
+    Flatten,
     Logit,
     Permutation,
     ResidualBlock,
     Reverse,
     Sigmoid,
     Squeeze,
+    SqueezeAndDrop,
+    SwapHalves,
     UniformDequantization,
+    VariationalDequantization,
 )
 
 
@@ -53,6 +66,8 @@ class Case:
         interval: The numbers outside which the density of data is negligible.
         mass: The share of the base density that encoded data covers, per dimension.
         trained: Whether to move the weights away from their start.
+        spread: The deviation of that move.
+        slow_to_compile: Whether XLA takes more than a few seconds for it.
     """
 
     name: str
@@ -66,6 +81,8 @@ class Case:
     interval: tuple = (-16.0, 16.0)
     mass: float = 1.0
     trained: bool = True
+    spread: float = 0.3
+    slow_to_compile: bool = False
 
     def flow(self, dtype="float64"):
         """A fresh flow around the transform, or the model itself; always the same weights."""
@@ -74,7 +91,7 @@ class Case:
         if not isinstance(made, Flow):
             made = Flow(made, self.event_shape, self.context_shape, dtype=dtype)
         if self.trained:
-            move_weights(made)
+            move_weights(made, spread=self.spread)
         return made
 
     def data(self, n=7, seed=0):
@@ -95,24 +112,25 @@ class Case:
         return self.latents(np.random.default_rng((seed, 2)), (n, *flow.latent_shape))
 
 
-def move_weights(flow, seed=2):
+def move_weights(flow, seed=2, spread=0.3):
     """Adds noise to the trainable weights, so that no test sees zeros and identities only."""
     rng = np.random.default_rng(seed)
     for weight in flow.trainable_weights:
-        weight.assign_add(0.3 * rng.standard_normal(weight.shape))
+        weight.assign_add(spread * rng.standard_normal(weight.shape))
     flow.converge()
 
 
 class RecordingNoise(Noise):
-    """Draws from a seed and keeps the arrays, to replay them."""
+    """Draws from a seed and keeps the arrays, to replay them, and what kind each is of."""
 
     def __init__(self, seed=0):
         self._source = SeededNoise(seed)
-        self.arrays = []
+        self.arrays, self.kinds = [], []
 
     def _record(self, kind, *arguments):
         array = getattr(self._source, kind)(*arguments)
         self.arrays.append(array.numpy())
+        self.kinds.append(kind)
         return array
 
     def normal(self, batch, event_shape, dtype):
@@ -179,6 +197,32 @@ def _dequantized_flow(dtype):
     return Chain(steps, dtype=dtype)
 
 
+def coupling(dtype, channels=4, attention="published", context_size=None, block=None):
+    """An affine coupling whose network has one block."""
+    if block is None:
+        block = DenseAttentionBlock(2, 3, attention, 2, dtype=dtype)
+    filters = 2 * (channels // 2)
+    net = CouplingNetwork(filters, 4, [block], context_size, dtype=dtype)
+    return AffineCoupling(net, dtype=dtype)
+
+
+def _cross_unit_block(dtype):
+    units = [
+        Chain([Conv1x1(dtype=dtype), coupling(dtype, 3 + 2 * i)], dtype=dtype) for i in range(3)
+    ]
+    return CrossUnitBlock(units, growth=2, channels=3, dtype=dtype)
+
+
+def _variational_dequantization(dtype):
+    sizes = {"steps": 1, "width": 4, "depth": 1, "growth": 3, "context": 3}
+    return VariationalDequantization(3, **sizes, dtype=dtype)
+
+
+def _channel_normal(dtype):
+    affine = Affine([0.5, -1.0], [2.0, 0.7], dtype=dtype)
+    return Flow(affine, (2,), base=ChannelNormal(dtype=dtype), dtype=dtype)
+
+
 def _uniform(rng, shape):
     return rng.uniform(0.02, 0.98, shape)
 
@@ -194,6 +238,8 @@ def _image(rng, shape):
 _TINY = {"blocks": 2, "depth": 2, "growth": 4}
 _TINY_PLAIN = {"blocks": 2, "widths": (6, 6)}
 _INTEGERS = {"draw": _integers, "latents": None, "extremes": (0.0, 7.0)}
+# Networks with many inputs to a number, which large weights would make chaotic.
+_WIDE = {**_INTEGERS, "spread": 0.1}
 
 
 def _idensenet(event_shape=(2,), **arguments):
@@ -202,6 +248,51 @@ def _idensenet(event_shape=(2,), **arguments):
 
 def _residual_flow(event_shape=(2,), **arguments):
     return lambda dtype: ResidualFlow(event_shape, **_TINY_PLAIN, **arguments, dtype=dtype)
+
+
+_TINY_DENSE = {
+    "units": (2, 1),
+    "modules": (1, 2),
+    "growth": 1,
+    "width": 4,
+    "coupling_depth": 1,
+    "coupling_growth": 3,
+    "bits": 3,
+    "dequantizer_steps": 1,
+    "dequantizer_width": 4,
+    "dequantizer_depth": 1,
+    "dequantizer_growth": 3,
+    "dequantizer_context": 3,
+    "landmarks": (2, 1),
+}
+
+
+def dense_flow(event_shape=(4, 4, 1), **arguments):
+    """A tiny DenseFlow, from a dtype."""
+    return lambda dtype: DenseFlow(event_shape, **{**_TINY_DENSE, **arguments}, dtype=dtype)
+
+
+def _dense_flow_labels(dtype):
+    embedding = keras.layers.Embedding(3, 4, dtype=dtype)
+    return dense_flow(context_shape=(), context_embedding=embedding)(dtype)
+
+
+def _residual_flow_image(dtype):
+    return ResidualFlow(
+        (4, 4, 1), blocks=(1, 1), widths=(6, 6), bits=3, fc_blocks=0, factor_out=True, dtype=dtype
+    )
+
+
+def _image_net(dtype):
+    """The network of an i-DenseNet block on images of two channels."""
+    layers = [LipschitzDenseLayer(4, kernel_size=3, dtype=dtype) for _ in range(2)]
+    output = ConditionedDense(2, kernel_size=1, dtype=dtype)
+    return LipschitzSequential([*layers, output], dtype=dtype)
+
+
+def _factor_out(dtype):
+    inner = [residual_block(dtype, net=_image_net), ActNorm(dtype=dtype)]
+    return FactorOut(Chain(inner, dtype=dtype), dtype=dtype)
 
 
 def _embedded(**arguments):
@@ -250,6 +341,33 @@ _TRANSFORMS = [
     Case("permutation", lambda dtype: Permutation([2, 0, 1], dtype=dtype), (3,)),
     Case("permutation_image", lambda dtype: Permutation([1, 2, 0], dtype=dtype), (2, 2, 3)),
     Case("squeeze", lambda dtype: Squeeze(dtype=dtype), (4, 2, 3)),
+    Case("squeeze_and_drop", lambda dtype: SqueezeAndDrop(dtype=dtype), (4, 2, 3)),
+    Case("swap_halves", lambda dtype: SwapHalves(dtype=dtype)),
+    Case("swap_halves_odd", lambda dtype: SwapHalves(dtype=dtype), (2, 2, 5)),
+    Case("conv1x1", lambda dtype: Conv1x1(dtype=dtype), (2, 3, 4)),
+    Case("affine_coupling", coupling, (2, 2, 4)),
+    Case(
+        "affine_coupling_odd",
+        functools.partial(coupling, channels=5, attention="proper", context_size=3),
+        (2, 2, 5),
+        context_shape=(3,),
+    ),
+    Case(
+        "affine_coupling_map",
+        lambda dtype: coupling(
+            dtype, 3, context_size=2, block=ResidualDenseBlock(2, 3, dtype=dtype)
+        ),
+        (2, 2, 3),
+        context_shape=(2, 2, 2),
+    ),
+    Case(
+        "cross_unit_coupling",
+        lambda dtype: CrossUnitCoupling(2, context_size=3, dtype=dtype),
+        (2, 2, 3),
+        context_shape=(2, 2, 3),
+        latents=None,
+    ),
+    Case("cross_unit_block", _cross_unit_block, (2, 2, 3), latents=None, slow_to_compile=True),
     Case("reverse", lambda dtype: Reverse(dtype=dtype)),
     Case("actnorm", lambda dtype: ActNorm(dtype=dtype), trained=False),
     Case("actnorm_initialized", _initialized_actnorm, interval=(-40.0, 40.0)),
@@ -264,6 +382,7 @@ _TRANSFORMS = [
     Case("chain_empty", lambda dtype: Chain([], dtype=dtype)),
     Case("dequantization", lambda dtype: UniformDequantization(3, dtype=dtype), **_INTEGERS),
     Case("dequantized_flow", _dequantized_flow, **_INTEGERS),
+    Case("variational_dequantization", _variational_dequantization, (2, 4, 1), **_WIDE),
     Case("residual_plain", functools.partial(residual_block, net=plain_net)),
     Case(
         "residual_linear",
@@ -301,7 +420,45 @@ _TRANSFORMS = [
     ),
 ]
 
+_TRANSFORMS += [
+    Case("flatten", lambda dtype: Flatten(dtype=dtype), (2, 1, 3)),
+    Case("factor_out", _factor_out, (2, 2, 4)),
+    Case(
+        "factor_out_odd",
+        lambda dtype: FactorOut(Affine(1.0, 2.0, dtype=dtype), dtype=dtype),
+        (1, 2, 3),
+    ),
+    Case("residual_image", functools.partial(residual_block, net=_image_net), (3, 2, 2)),
+]
+
+_ON_IMAGES = {"bits": None, "log_det": "exact"}
+_FRACTIONS = {"draw": _uniform, "extremes": (0.0, 1e-30, 0.5, 1.0)}
+
 _MODELS = [
+    Case("channel_normal", _channel_normal, interval=(-40.0, 40.0)),
+    Case("denseflow", dense_flow(), (4, 4, 1), **_WIDE, slow_to_compile=True),
+    Case(
+        "denseflow_one_block",
+        dense_flow((2, 2, 1), units=(3,), modules=(1,), landmarks=1, attention="proper"),
+        (2, 2, 1),
+        **_WIDE,
+        slow_to_compile=True,
+    ),
+    Case(
+        "denseflow_uniform",
+        dense_flow(dequantization="uniform", growth=0, attention=None),
+        (4, 4, 1),
+        **_WIDE,
+    ),
+    Case(
+        "denseflow_labels",
+        _dense_flow_labels,
+        (4, 4, 1),
+        context_shape=(),
+        labels=3,
+        **_WIDE,
+        slow_to_compile=True,
+    ),
     Case("idensenet", _idensenet()),
     Case("idensenet_1d", _idensenet((1,)), (1,)),
     Case("idensenet_3d", _idensenet((3,), activation="clipswish", actnorm=True), (3,)),
@@ -314,6 +471,31 @@ _MODELS = [
     Case("residual_flow_1d", _residual_flow((1,), activation="tanh"), (1,)),
     Case("residual_flow_bounded", _residual_flow(block_bound=0.99, actnorm=True)),
     Case("residual_flow_embedded", _embedded_image, context_shape=(2, 2)),
+]
+
+_MODELS += [
+    Case(
+        "idensenet_image",
+        _idensenet((4, 4, 1), blocks=(1,), bits=3, squeeze_first=True, fc_blocks=1, fc_growth=4),
+        (4, 4, 1),
+        **_INTEGERS,
+    ),
+    Case(
+        "idensenet_image_exact",
+        _idensenet((2, 2, 2), blocks=(1, 1), fc_blocks=0, **_ON_IMAGES),
+        (2, 2, 2),
+        **_FRACTIONS,
+    ),
+    Case(
+        "idensenet_image_context",
+        _idensenet(
+            (2, 2, 1), blocks=(1,), fc_blocks=1, fc_growth=4, context_shape=(3,), **_ON_IMAGES
+        ),
+        (2, 2, 1),
+        (3,),
+        **_FRACTIONS,
+    ),
+    Case("residual_flow_image", _residual_flow_image, (4, 4, 1), **_INTEGERS),
 ]
 
 TRANSFORMS = {case.name: case for case in _TRANSFORMS}

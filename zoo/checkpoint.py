@@ -8,16 +8,17 @@ and shapes of the published arrays it is made of, and how. A new family adds its
 import argparse
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from keras_flows import layers, transforms
-from keras_flows.models import IDenseNet, ResidualFlow
+from keras_flows.models import DenseFlow, IDenseNet, ResidualFlow
+from keras_flows.zoo import checkpoint_denseflow, checkpoint_images
+from keras_flows.zoo.weight import Weight
 
-_MODELS = {"IDenseNet": IDenseNet, "ResidualFlow": ResidualFlow}
+_MODELS = {"DenseFlow": DenseFlow, "IDenseNet": IDenseNet, "ResidualFlow": ResidualFlow}
 _ACTIVATIONS = {
     "swish": "lipswish",
     "CLipSwish": "clipswish",
@@ -29,28 +30,32 @@ _ACTIVATIONS = {
 # Arrays that a density does not need. `scale` is a record of the norm `<u, W v>`, which the
 # published forward pass takes from its three parts, at their full precision; so do we.
 _IGNORED = ("geom_p", "lamb", "last_n_samples", "last_firmom", "last_secmom", "scale")
+_IGNORED += checkpoint_denseflow.IGNORED + checkpoint_images.IGNORED
 
 
 def import_checkpoint(path, config, dtype="float32"):
     """Reads a checkpoint of a published PyTorch implementation into a flow.
 
-    Supported are the i-DenseNets and Residual Flows on two-dimensional data of Perugachi-Diaz
-    et al. 2021 and Chen et al. 2019, in the names and layouts of their training scripts. The
-    flow computes what they compute in evaluation, with the stored power-iteration vectors.
+    Supported are the i-DenseNets and Residual Flows on two-dimensional data and on images of
+    Perugachi-Diaz et al. 2021 and Chen et al. 2019, in the names and layouts of their training
+    scripts. The flow computes what they compute in evaluation, with the stored power-iteration
+    vectors. Supported are also the DenseFlows of Grcić et al. 2021.
 
     >>> flow = kf.zoo.import_checkpoint("checkpt.pth", {"act": "swish", "nblocks": 10, …})
 
     Args:
         path: An `.npz` file of the state dict (where keys start with `state/`, only those are
-            read), or a `.pt` or `.pth` file of one or of a dictionary with a `state_dict`, which
-            needs torch and is loaded with `weights_only=True`.
+            read), or a `.pt` or `.pth` file of one or of a dictionary with a `state_dict` or, of
+            a DenseFlow, a `model`, which needs torch and is loaded with `weights_only=True`.
         config: The options of the published training script (`act`, `nblocks`, `coeff`,
-            `densenet`, …) or the serialised configuration of a flow of this library (`class_name`
-            and `config`), either as a dictionary or as the path of a JSON file.
+            `densenet`, …; for images see `keras_flows.zoo.checkpoint_images.published_flow`, for
+            a DenseFlow `keras_flows.zoo.checkpoint_denseflow.published_flow`), or the serialised
+            configuration of a flow of this library (`class_name` and `config`), either as a
+            dictionary or as the path of a JSON file.
         dtype: `"float32"` or `"float64"`.
 
     Returns:
-        An `IDenseNet` or a `ResidualFlow`.
+        An `IDenseNet`, a `ResidualFlow` or a `DenseFlow`.
 
     Raises:
         ValueError: If the file or the configuration cannot be read or is of an unsupported kind,
@@ -125,11 +130,14 @@ def _read_torch(path):
             f"torch.save(content['state_dict'], path). PyTorch says: {error}"
         ) from error
     if isinstance(content, dict):
-        content = content.get("state_dict", content)
+        content = content.get("state_dict", content.get("model", content))
     if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
         raise ValueError(f"{path} must hold a state dict, names with tensors.")
-    # float64 holds every value that a state dict has, bfloat16 included.
-    return {name: tensor.to(torch.float64).numpy() for name, tensor in content.items()}
+    # No copies, except of what NumPy does not have.
+    return {
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
+        for name, tensor in content.items()
+    }
 
 
 # Configurations -----------------------------------------------------------------------------------
@@ -137,11 +145,10 @@ def _read_torch(path):
 
 def _flow(config, state, dtype):
     """The flow, built, with fresh weights."""
-    if {"kernels", "input_size"} & set(config) or any(n.startswith("transforms.") for n in state):
-        raise ValueError(
-            "This is a checkpoint of a flow on images; import_checkpoint supports flows on vectors "
-            "so far, i-DenseNet and Residual Flow."
-        )
+    if checkpoint_denseflow.is_configuration(config):
+        return checkpoint_denseflow.published_flow(config, dtype)
+    if checkpoint_images.is_configuration(config):
+        return checkpoint_images.published_flow(config, _ACTIVATIONS, dtype)
     if "class_name" not in config:
         return _published_flow(config, dtype)
     model = _MODELS.get(config["class_name"])
@@ -208,20 +215,6 @@ def _published_flow(config, dtype):
 # Names and layouts --------------------------------------------------------------------------------
 
 
-class Weight(NamedTuple):
-    """A variable of a flow, and the published arrays it is made of.
-
-    Attributes:
-        variable: The Keras variable.
-        shapes: Dictionary from the name of each array to its shape.
-        convert: Function of the arrays, in that order, that gives the variable's value.
-    """
-
-    variable: Any
-    shapes: dict
-    convert: Callable = lambda array: array
-
-
 def _same(name, variable):
     return Weight(variable, {name: tuple(variable.shape)})
 
@@ -267,6 +260,30 @@ def _spectral_dense(prefix, layer):
     yield Weight(layer.sigma, {**u.shapes, **weight, **v.shapes}, lambda u, w, v: u @ w @ v)
 
 
+def _spectral_conv(prefix, layer):
+    # (out, in, height, width) there, and the vectors flat, channels first.
+    height, width, channels, filters = layer.kernel.shape
+    weight = {f"{prefix}.weight": (filters, channels, height, width)}
+
+    def kernel(w):
+        return np.transpose(w, (2, 3, 1, 0))
+
+    def shaped(variable):
+        *image, channels = variable.shape
+        return lambda vector: np.moveaxis(vector.reshape(channels, *image), 0, -1)
+
+    def norm(u, w, v):
+        image = layer.linear(tf.constant(shaped(layer.v)(v)[None]), tf.constant(kernel(w)))[0]
+        return np.sum(shaped(layer.u)(u) * image)
+
+    u, v = ({f"{prefix}.{n}": (getattr(layer, n).shape.num_elements(),)} for n in ("u", "v"))
+    yield Weight(layer.kernel, weight, kernel)
+    yield _same(f"{prefix}.bias", layer.bias)
+    yield Weight(layer.u, u, shaped(layer.u))
+    yield Weight(layer.v, v, shaped(layer.v))
+    yield Weight(layer.sigma, {**u, **weight, **v}, norm)
+
+
 def _lipswish(prefix, layer):
     yield _same(f"{prefix}.beta", layer.beta)
 
@@ -294,6 +311,7 @@ _TABLES = {
     layers.LipschitzDenseLayer: _dense_layer,
     layers.ConditionedDense: _conditioned_dense,
     layers.SpectralDense: _spectral_dense,
+    layers.SpectralConv2D: _spectral_conv,
     layers.LipSwish: _lipswish,
     layers.CLipSwish: _clipswish,
     layers.LeakyLipSwish: _leaky_lipswish,
@@ -310,11 +328,18 @@ def table(prefix, layer):
 
 def _fill(flow, state, path):
     """Checks the arrays against the table and assigns them."""
-    weights = list(table("chain", flow.transform))
+    if isinstance(flow, DenseFlow):
+        weights = list(checkpoint_denseflow.table(flow))
+    elif len(flow.event_shape) == 3:
+        weights = list(checkpoint_images.table(flow, table))
+    else:
+        weights = list(table("chain", flow.transform))
     shapes = {}
     for weight in weights:
         shapes.update(weight.shapes)
     given = {n: a for n, a in state.items() if n.rpartition(".")[2] not in _IGNORED}
+    # A convolution there records whether it was run once; an ActNorm needs that.
+    given = {n: a for n, a in given.items() if n in shapes or not n.endswith(".initialized")}
     problems = [
         *(f"missing: {name} {shapes[name]}" for name in shapes if name not in given),
         *(f"unknown: {name} {array.shape}" for name, array in given.items() if name not in shapes),

@@ -72,7 +72,9 @@ def save(
         _write_json(partial / CONFIG, config)
         # A copy that was never compiled has no optimizer, whose state is no part of a preset.
         plain = keras.saving.deserialize_keras_object(config)
-        plain.set_weights(flow.get_weights())
+        # One by one: all values at once would be another copy of the flow.
+        for mine, theirs in zip(plain.weights, flow.weights, strict=True):
+            mine.assign(theirs)
         plain.save_weights(partial / WEIGHTS)
         if picture is not None:
             shutil.copy(picture, partial / Path(picture).name)

@@ -52,8 +52,11 @@ class _LearnedSwish(ElementwiseActivation):
     def get_config(self):
         return {**super().get_config(), "beta": self._start}
 
+    def derive(self, training=False):
+        return (tf.nn.softplus(self.beta),)
+
     def _swish_and_slope(self, x):
-        beta = tf.nn.softplus(self.beta)
+        beta = self.derived()[0]
         gate = tf.sigmoid(beta * x)
         swish = x * gate
         return swish / 1.1, (gate + beta * swish * (1.0 - gate)) / 1.1
@@ -95,8 +98,11 @@ class LeakyLipSwish(_LearnedSwish):
         )
         super().build(input_shape)
 
+    def derive(self, training=False):
+        return tf.nn.softplus(self.beta), tf.sigmoid(self.alpha)
+
     def value_and_slope(self, x):
-        mix = tf.sigmoid(self.alpha)
+        mix = self.derived()[1]
         swish, slope = self._swish_and_slope(x)
         return mix * x + (1.0 - mix) * swish, mix + (1.0 - mix) * slope
 
@@ -218,7 +224,8 @@ def activation(identifier, dtype=None):
 
     Args:
         identifier: A name (`lipswish`, `clipswish`, `leaky_lipswish`, `relu`, `elu`, `tanh`,
-            `softplus`), or an activation layer of this module, which is copied.
+            `softplus`); a name with arguments, `{"class_name": "lipswish", "config":
+            {"beta": 40.0}}`; or an activation layer of this module, which is copied.
         dtype: The dtype policy of the layer.
 
     Returns:
@@ -229,8 +236,11 @@ def activation(identifier, dtype=None):
     """
     if isinstance(identifier, LipschitzLayer):
         return type(identifier).from_config({**identifier.get_config(), "dtype": dtype})
-    if identifier in _KNOWN:
-        return _KNOWN[identifier](dtype=dtype)
+    arguments = {}
+    if isinstance(identifier, dict) and identifier.keys() == {"class_name", "config"}:
+        identifier, arguments = identifier["class_name"], identifier["config"]
+    if isinstance(identifier, str) and identifier in _KNOWN:
+        return _KNOWN[identifier](**arguments, dtype=dtype)
     close = difflib.get_close_matches(str(identifier), _KNOWN, n=1)
     raise ValueError(
         f"Unknown activation {identifier!r}."

@@ -52,9 +52,12 @@ class LipschitzConcatenation(LipschitzLayer):
         eta = tf.nn.softplus(k) + _FLOOR
         return self.lip_coeff * eta * tf.math.rsqrt(tf.reduce_sum(tf.square(eta)))
 
+    def derive(self, training=False):
+        return self.coefficients()
+
     def jvp(self, x, branch, tangents, branch_tangents, training=False):
         """Value and tangents; both inputs have tangents of shape `(k, batch, *event)`."""
-        eta = self.coefficients()
+        eta = self.derived(training)
         return (
             tf.concat([eta[0] * x, eta[1] * branch], axis=-1),
             tf.concat([eta[0] * tangents, eta[1] * branch_tangents], axis=-1),
@@ -62,7 +65,7 @@ class LipschitzConcatenation(LipschitzLayer):
 
     def vjp(self, x, branch, training=False):
         """Value and pullback; the pullback returns one cotangent for each input."""
-        eta = self.coefficients()
+        eta = self.derived(training)
         width = x.shape[-1]
 
         def pullback(cotangents):

@@ -1,5 +1,7 @@
 """What every layer inside a residual block offers."""
 
+import contextlib
+
 import keras
 
 
@@ -10,6 +12,33 @@ class LipschitzLayer(keras.layers.Layer):
     can be differentiated again), exact Jacobians (tangents stacked into the batch) and export
     (gradient operations have no ONNX converter).
     """
+
+    _bound = None
+
+    def derive(self, training=False):
+        """What the layer makes of its weights before it sees an input, such as a normalised kernel.
+
+        Tensors, or None. The layer itself reads them by `derived`, which `bound` may hold.
+        """
+
+    def derived(self, training=False):
+        """What `derive` gives, or what is held inside a `bound`."""
+        return self.derive(training) if self._bound is None else self._bound
+
+    @contextlib.contextmanager
+    def bound(self, training=False):
+        """Holds what this layer and those inside it derive from their weights.
+
+        For loops: a loop built inside computes it once, before its first iteration.
+        """
+        layers = [layer for layer in self._flatten_layers() if isinstance(layer, LipschitzLayer)]
+        for layer in layers:
+            layer._bound = layer.derive(training)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer._bound = None
 
     def call(self, x, *inputs, training=False, **arguments):
         # x and `training` by name, or Keras would not build for x nor pass `training` on. Unused

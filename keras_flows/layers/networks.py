@@ -1,18 +1,20 @@
-"""The networks inside residual blocks, on vectors: a dense net and a plain one.
+"""The networks inside residual blocks, on vectors and on images: a dense net and a plain one.
 
-Every layer here is called as `layer(x, context)`. The context enters as columns of the weight
-matrix that are not normalised, as if it were concatenated to the input of that layer: the
-Lipschitz bound concerns x only.
+Every layer here is called as `layer(x, context)`. The context, a vector, enters as columns of the
+weight matrix that are not normalised, as if it were concatenated to the input of that layer (to
+every pixel of an image): the Lipschitz bound concerns x only.
 """
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.layers.activations import activation as activation_layer
 from keras_flows.layers.concatenation import LipschitzConcatenation
 from keras_flows.layers.lipschitz_layer import LipschitzLayer
 from keras_flows.layers.spectral import SpectralDense
+from keras_flows.layers.spectral_conv import SpectralConv2D
 
 
 class _ActivationConfig:
@@ -34,20 +36,30 @@ class _ActivationConfig:
 
 @keras.saving.register_keras_serializable("keras_flows")
 class ConditionedDense(_ActivationConfig, LipschitzLayer):
-    """`W phi(x) + V c + b` with the norm of W bounded and V free.
+    """`W phi(x) + V c + b` with the norm of W bounded and V free; W a matrix or a convolution.
 
-    Input `(batch, features)` and context `(batch, context_size)`, output `(batch, units)`.
+    Input `(batch, features)` and context `(batch, context_size)`, output `(batch, units)`; with a
+    kernel size, input `(batch, height, width, channels)` and output
+    `(batch, height, width, units)`.
 
     Args:
-        units: Size of the output.
+        units: Size of the output, or its channels.
         activation: phi, see `keras_flows.layers.activation`; None for none.
         coeff: See `SpectralLayer`.
         iterations: See `SpectralLayer`.
         context_size: Size of the context, None without one.
+        kernel_size: For images, see `SpectralConv2D`; None for vectors.
     """
 
     def __init__(
-        self, units, activation=None, coeff=0.9, iterations=5, context_size=None, **kwargs
+        self,
+        units,
+        activation=None,
+        coeff=0.9,
+        iterations=5,
+        context_size=None,
+        kernel_size=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.units = units
@@ -57,7 +69,12 @@ class ConditionedDense(_ActivationConfig, LipschitzLayer):
         self.coeff = coeff
         self.iterations = iterations
         self.context_size = context_size
-        self.dense = SpectralDense(units, coeff, iterations, dtype=self.dtype_policy)
+        self.kernel_size = kernel_size
+        common = {"coeff": coeff, "iterations": iterations, "dtype": self.dtype_policy}
+        if kernel_size is None:
+            self.dense = SpectralDense(units, **common)
+        else:
+            self.dense = SpectralConv2D(units, kernel_size, **common)
         self.context_dense = None
         if context_size:
             self.context_dense = keras.layers.Dense(
@@ -74,7 +91,12 @@ class ConditionedDense(_ActivationConfig, LipschitzLayer):
         self.built = True
 
     def _shifted(self, y, context):
-        return y if self.context_dense is None else y + self.context_dense(context)
+        if self.context_dense is None:
+            return y
+        shift = self.context_dense(context)
+        if self.kernel_size is not None:
+            shift = tf.reshape(shift, (-1, 1, 1, self.units))
+        return y + shift
 
     def jvp(self, x, tangents, context=None, training=False):
         if self.activation is not None:
@@ -104,15 +126,17 @@ class ConditionedDense(_ActivationConfig, LipschitzLayer):
             "coeff": self.coeff,
             "iterations": self.iterations,
             "context_size": self.context_size,
+            "kernel_size": self.kernel_size,
         }
 
 
 @keras.saving.register_keras_serializable("keras_flows")
 class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
-    """A *Dense Layer*: `concat(eta1 x, eta2 phi(W x + V c + b))`.
+    """A *Dense Layer*: `concat(eta1 x, eta2 phi(W x + V c + b))`, W a matrix or a convolution.
 
     Input `(batch, features)` and context `(batch, context_size)`, output
-    `(batch, features + growth)`.
+    `(batch, features + growth)`; with a kernel size, input `(batch, height, width, channels)` and
+    output `(batch, height, width, channels + growth)`.
 
     Source: Perugachi-Diaz et al. 2020, *Invertible DenseNets*, section 2.
 
@@ -126,6 +150,7 @@ class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
         start: See `LipschitzConcatenation`.
         lip_coeff: See `LipschitzConcatenation`.
         context_size: Size of the context, None without one.
+        kernel_size: For images, see `SpectralConv2D`; None for vectors.
     """
 
     def __init__(
@@ -138,6 +163,7 @@ class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
         start=0,
         lip_coeff=0.98,
         context_size=None,
+        kernel_size=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -151,7 +177,13 @@ class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
                 f"channels by {factor}, divisible by {factor}; got {growth}."
             )
         self.linear = ConditionedDense(
-            growth // factor, None, coeff, iterations, context_size, dtype=self.dtype_policy
+            growth // factor,
+            None,
+            coeff,
+            iterations,
+            context_size,
+            kernel_size,
+            dtype=self.dtype_policy,
         )
         self.concatenation = LipschitzConcatenation(
             learnable, start, lip_coeff, dtype=self.dtype_policy
@@ -197,6 +229,7 @@ class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
             "start": self.concatenation.start,
             "lip_coeff": self.concatenation.lip_coeff,
             "context_size": self.linear.context_size,
+            "kernel_size": self.linear.kernel_size,
         }
 
 

@@ -10,9 +10,23 @@ from keras_flows.layers.lipschitz_layer import LipschitzLayer
 # never below the norm.
 _SLACK = 1e-10
 
+# Of power iteration up to a tolerance: how much u and v may still change, as a root mean square,
+# absolute and relative to their largest elements; and the most iterations.
+_ATOL = _RTOL = 1e-3
+_MOST = 200
+
+# Above this many rows and columns, the norm of a matrix is costly.
+_LARGE = 128
+
 
 def _normalize(x):
     return x / tf.maximum(tf.norm(x), tf.constant(1e-12, x.dtype))
+
+
+def _moved(old, new):
+    """Whether a vector has changed by more than the tolerance of power iteration."""
+    change = tf.sqrt(tf.reduce_mean(tf.square(new - old)))
+    return change > _ATOL + _RTOL * tf.reduce_max(tf.abs(new))
 
 
 class SpectralLayer(LipschitzLayer):
@@ -21,28 +35,34 @@ class SpectralLayer(LipschitzLayer):
     `W` is divided by `max(1, sigma / coeff)`, sigma the l2 operator norm of the linear map A(W):
     *soft* normalisation, a map already below `coeff` is left alone. In training
     `sigma = <u, A(W) v>` with gradient through W only. The singular vectors u and v and the norm
-    are weights: `after_update` runs `iterations` power iterations (once per training step, after
-    the optimizer update), `converge` brings them to convergence, and at inference the stored
-    norm is a constant.
+    are weights: `after_update` runs power iterations (once per training step, after the optimizer
+    update), `converge` brings them to convergence, and at inference the stored norm is a constant.
+
+    A layer whose norm is costly starts with u zero and an upper bound in the place of the norm:
+    its map is within the coefficient, but smaller than it needs to be, until either method ran.
 
     Source: Miyato et al. 2018; Behrmann et al. 2019, *Invertible Residual Networks* (section 2.1).
 
     Args:
         coeff: The norm that the map may have at most, in (0, 1].
-        iterations: Power iterations per training step.
+        iterations: Power iterations per training step; or `"tolerance"` to go on until the change
+            of u and of v, as a root mean square, is at most `1e-3 + 1e-3 * max`, max their largest
+            element, at most 200 times.
     """
 
     def __init__(self, coeff=0.9, iterations=5, **kwargs):
         super().__init__(**kwargs)
         if not 0.0 < coeff <= 1.0:
             raise ValueError(f"coeff must be in (0, 1]; got {coeff}.")
-        if iterations < 1:
+        if isinstance(iterations, str) and iterations != "tolerance":
+            raise ValueError(f"iterations is a number or 'tolerance'; got {iterations!r}.")
+        if iterations != "tolerance" and iterations < 1:
             raise ValueError(f"iterations must be at least 1; got {iterations}.")
         self.coeff = coeff
         self.iterations = iterations
 
     def _build_norm(self, input_event_shape, output_event_shape):
-        """Creates u, v and sigma, converged for the initial kernel."""
+        """Creates u, v and sigma for the initial kernel."""
 
         def vector(name, shape):
             # Fixed vectors, so that they take no part of the seed: training replaces them.
@@ -57,15 +77,41 @@ class SpectralLayer(LipschitzLayer):
         self.u = vector("u", output_event_shape)
         self.v = vector("v", input_event_shape)
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="ones", trainable=False)
-        self.converge()
+        self._start()
+
+    def _start(self):
+        """The first norm, part of building the layer: converged where that takes no time."""
+        if self._costly:
+            bound = absolute_sum_norm(keras.ops.convert_to_numpy(self.kernel))
+            self._store(tf.zeros_like(self.u), self.v, bound)
+        else:
+            self.converge()
+
+    @property
+    def _costly(self):
+        """Whether bringing the norm to convergence takes more than milliseconds."""
+        raise NotImplementedError
+
+    @property
+    def fresh(self):
+        """Whether the stored norm is the bound that the layer started with."""
+        return not np.any(keras.ops.convert_to_numpy(self.u))
 
     def linear(self, x, kernel):
         """The linear map on a batch: `(n, *event)` to `(n, *out)`."""
         raise NotImplementedError
 
-    def transpose(self, y, kernel):
+    def flipped(self, kernel):
+        """The kernel as the transposed map takes it."""
+        return kernel
+
+    def linear_flipped(self, y, flipped):
         """The transposed map on a batch: `(n, *out)` to `(n, *event)`."""
         raise NotImplementedError
+
+    def transpose(self, y, kernel):
+        """The transposed map on a batch: `(n, *out)` to `(n, *event)`."""
+        return self.linear_flipped(y, self.flipped(kernel))
 
     def _norm_estimate(self, kernel, u, v):
         return tf.reduce_sum(u * self.linear(v[None], kernel)[0])
@@ -76,20 +122,27 @@ class SpectralLayer(LipschitzLayer):
         sigma = tf.convert_to_tensor(self.sigma)
         if training:
             u, v = tf.stop_gradient(self.u), tf.stop_gradient(self.v)
-            sigma = self._norm_estimate(kernel, u, v)
+            estimate = self._norm_estimate(kernel, u, v)
+            # Zero before the first iteration (and for a kernel of zeros).
+            sigma = tf.where(estimate > 0.0, estimate, sigma)
         return kernel / tf.maximum(tf.ones_like(sigma), sigma / self.coeff)
+
+    def derive(self, training=False):
+        # The second as the transposed map takes it, once for all terms of a power series.
+        kernel = self.normalized_kernel(training)
+        return kernel, self.flipped(kernel)
 
     def jvp(self, x, tangents, training=False):
         # One product for the value and all tangents.
         stacked = tf.concat([x[None], tangents], axis=0)
-        stacked = self._stacked(self.linear, stacked, self.normalized_kernel(training))
+        stacked = self._stacked(self.linear, stacked, self.derived(training)[0])
         return stacked[0] + self.bias, stacked[1:]
 
     def vjp(self, x, training=False):
-        kernel = self.normalized_kernel(training)
+        kernel, flipped = self.derived(training)
         return (
             self.linear(x, kernel) + self.bias,
-            lambda cotangents: self._stacked(self.transpose, cotangents, kernel),
+            lambda cotangents: self._stacked(self.linear_flipped, cotangents, flipped),
         )
 
     @staticmethod
@@ -100,14 +153,23 @@ class SpectralLayer(LipschitzLayer):
         return tf.reshape(y, tf.concat([shape[:2], tf.shape(y)[1:]], axis=0))
 
     def power_iteration(self, kernel, u, v, iterations):
-        """`u <- normalize(A v)`, `v <- normalize(A^T u)`, `iterations` times."""
+        """`u <- normalize(A v)`, `v <- normalize(A^T u)`; iterations as in the constructor."""
+        flipped = self.flipped(kernel)
+        to_tolerance = iterations == "tolerance"
+        most = _MOST if to_tolerance else iterations
 
-        def step(i, u, v):
-            u = _normalize(self.linear(v[None], kernel)[0])
-            v = _normalize(self.transpose(u[None], kernel)[0])
-            return i + 1, u, v
+        def step(i, u, v, unfinished):
+            new_u = _normalize(self.linear(v[None], kernel)[0])
+            new_v = _normalize(self.linear_flipped(new_u[None], flipped)[0])
+            if to_tolerance:
+                unfinished = tf.logical_or(_moved(u, new_u), _moved(v, new_v))
+            return i + 1, new_u, new_v, unfinished
 
-        _, u, v = tf.while_loop(lambda i, u, v: i < iterations, step, (0, u, v))
+        _, u, v, _ = tf.while_loop(
+            lambda i, u, v, unfinished: tf.logical_and(i < most, unfinished),
+            step,
+            (tf.constant(0), u, v, tf.constant(True)),
+        )
         return u, v
 
     def after_update(self):
@@ -128,6 +190,23 @@ class SpectralLayer(LipschitzLayer):
 
     def get_config(self):
         return {**super().get_config(), "coeff": self.coeff, "iterations": self.iterations}
+
+
+def absolute_sum_norm(kernel):
+    """An upper bound on the norm of a matrix, or of a convolution on images of any size.
+
+    `sqrt(|A|_1 |A|_inf)`, from the absolute sums over what leaves an input and over what enters
+    an output (Schur's test). It takes next to no time, and is far above the norm where the signs
+    are mixed.
+
+    Args:
+        kernel: Array `(…, in, out)`.
+
+    Returns:
+        The bound, a Python float.
+    """
+    absolute = np.abs(kernel.astype("float64")).reshape(-1, *kernel.shape[-2:]).sum(axis=0)
+    return float(np.sqrt(absolute.sum(axis=1).max() * absolute.sum(axis=0).max()))
 
 
 def _top_singular_triple(matrix):
@@ -176,11 +255,15 @@ class SpectralDense(SpectralLayer):
         self._build_norm((features,), (self.units,))
         self.built = True
 
+    @property
+    def _costly(self):
+        return min(self.kernel.shape) > _LARGE
+
     def linear(self, x, kernel):
         return tf.matmul(x, kernel)
 
-    def transpose(self, y, kernel):
-        return tf.matmul(y, kernel, transpose_b=True)
+    def linear_flipped(self, y, flipped):
+        return tf.matmul(y, flipped, transpose_b=True)
 
     def converge(self):
         kernel = keras.ops.convert_to_numpy(self.kernel).astype("float64")

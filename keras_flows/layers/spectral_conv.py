@@ -5,10 +5,17 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.layers.spectral import _SLACK, SpectralLayer, _top_singular_triple
+from keras_flows.layers.spectral import (
+    _LARGE,
+    _SLACK,
+    SpectralLayer,
+    _top_singular_triple,
+)
 
 # Up to this many inputs, a map is written out as a matrix.
 _SMALL = 64
+# Up to this many inputs or outputs, the bound on a norm is confirmed by its Gram matrix.
+_CONFIRMED = 6000
 # Relative residual of the largest eigenvalue of A^T A; its error is at most that.
 _TOLERANCE = {"float64": 1e-11, "float32": 1e-5}
 
@@ -49,8 +56,69 @@ def circular_norm(kernel, height, width):
     for row in phases(np.arange(rows), rows):
         symbol = np.tensordot(half, np.tensordot(row, kernel, 1), 1)
         gram = symbol.conj().swapaxes(1, 2) @ symbol
-        largest = max(largest, float(np.linalg.eigvalsh(gram)[:, -1].max()))
-    return largest**0.5
+        largest = np.maximum(largest, np.linalg.eigvalsh(gram)[:, -1].max())  # NaN stays NaN
+    return float(largest**0.5)
+
+
+def gram_matrix(kernel, height, width):
+    """`A A^T` of a zero-padded convolution A on images of size (H, W).
+
+    Args:
+        kernel: float64 array `(size, size, in, out)`, the size odd.
+        height: H.
+        width: W.
+
+    Returns:
+        Array `(H W out, H W out)`.
+    """
+    size, filters = kernel.shape[0], kernel.shape[3]
+    # Of every pair of taps, the sum over the input channels.
+    products = np.tensordot(kernel, kernel, ((2,), (2,))).transpose(0, 1, 3, 4, 2, 5)
+    gram = np.zeros((height, width, height, width, filters, filters))
+    for y, x, a, b in np.ndindex(height, width, size, size):
+        from_y, from_x = y + a - size // 2, x + b - size // 2
+        if not (0 <= from_y < height and 0 <= from_x < width):
+            continue
+        # All outputs that see this input pixel too, by which tap.
+        for c, d in np.ndindex(size, size):
+            to_y, to_x = from_y - c + size // 2, from_x - d + size // 2
+            if 0 <= to_y < height and 0 <= to_x < width:
+                gram[y, x, to_y, to_x] += products[a, b, c, d]
+    side = height * width * filters
+    return gram.transpose(0, 1, 4, 2, 3, 5).reshape(side, side)
+
+
+def confirmed_norm(kernel, height, width, guess):
+    """An upper bound on the norm of a zero-padded convolution, close to a guess from below.
+
+    `|A| <= c` exactly where `c^2 I - A A^T` has no negative eigenvalue, which a Cholesky
+    decomposition finds out; tried is a c slightly above the guess. Beside `circular_norm`, which
+    is far off on images of a few pixels, it takes memory and time for a matrix of the size of the
+    image.
+
+    Args:
+        kernel: float64 array `(size, size, in, out)`, the size odd.
+        height: H, at least 1.
+        width: W, at least 1.
+        guess: A lower bound, such as the result of power iteration.
+
+    Returns:
+        The bound, a Python float; infinity where the norm is above the guess by a percent.
+    """
+    difference = gram_matrix(kernel, height, width)
+    np.negative(difference, out=difference)  # in place: it may fill half a gigabyte
+    diagonal = np.einsum("ii->i", difference)
+    of_gram = diagonal.copy()
+    for margin in (1e-4, 1e-2):
+        bound = guess * (1.0 + margin)
+        diagonal[:] = bound**2 + of_gram
+        try:
+            np.linalg.cholesky(difference)
+        except np.linalg.LinAlgError:
+            continue
+        # Far above the rounding errors of the decomposition.
+        return bound * (1.0 + 1e-6)
+    return float("inf")
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -62,6 +130,9 @@ class SpectralConv2D(SpectralLayer):
     and width for which the layer is built, so both must be known; u and v have the shapes of an
     output and an input image (of one pixel each where the kernel is 1 × 1: the norm is then that
     of a matrix).
+
+    The norm of a large map takes seconds, so that building starts from a bound; see
+    `SpectralLayer`.
 
     Source: Gouk et al. 2018, *Regularisation of Neural Networks by Enforcing Lipschitz
     Continuity*; Behrmann et al. 2019, *Invertible Residual Networks*.
@@ -114,13 +185,28 @@ class SpectralConv2D(SpectralLayer):
             return tf.matmul(x, kernel[0, 0])
         return tf.nn.conv2d(x, kernel, 1, "SAME")
 
-    def transpose(self, y, kernel):
-        return self.linear(y, tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
+    def flipped(self, kernel):
+        return tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
+
+    def linear_flipped(self, y, flipped):
+        return self.linear(y, flipped)
+
+    @property
+    def _small(self):
+        return np.prod(self.v.shape) <= _SMALL
+
+    @property
+    def _costly(self):
+        if self.kernel_size == 1:
+            return min(self.kernel.shape[2:]) > _LARGE
+        return not self._small
 
     def converge(self):
-        if self.kernel_size == 1:
+        if not np.isfinite(self._kernel64(self.kernel)).all():
+            u, sigma, v = self.u, float("nan"), self.v  # which no certificate accepts
+        elif self.kernel_size == 1:
             v, sigma, u = _top_singular_triple(self._kernel64(self.kernel)[0, 0])
-        elif np.prod(self.v.shape) <= _SMALL:
+        elif self._small:
             u, sigma, v = self._small_singular_triple()
         else:
             u, sigma, v = self._lanczos()
@@ -128,9 +214,18 @@ class SpectralConv2D(SpectralLayer):
 
     def lipschitz_bound(self):
         kernel = self._kernel64(self.normalized_kernel())
+        if not np.isfinite(kernel).all():
+            return float("nan")
         if self.kernel_size == 1:
             return _top_singular_triple(kernel[0, 0])[1] * (1.0 + _SLACK)
-        return circular_norm(kernel, *self._image) * (1.0 + _SLACK)
+        bound = circular_norm(kernel, *self._image) * (1.0 + _SLACK)
+        if np.prod(self._image) * min(kernel.shape[2:]) > _CONFIRMED:
+            return bound
+        v = self._kernel64(self.v)
+        guess = float(tf.norm(self.linear(tf.constant(v[None]), tf.constant(kernel))))
+        if kernel.shape[2] < kernel.shape[3]:  # the transposed map has the smaller matrix
+            kernel = self.flipped(tf.constant(kernel)).numpy()
+        return min(bound, confirmed_norm(kernel, *self._image, guess))
 
     @staticmethod
     def _kernel64(kernel):
@@ -162,13 +257,12 @@ class SpectralConv2D(SpectralLayer):
             v = tf.reshape(tf.cast(v, kernel.dtype), (1, *shape))
             return self.transpose(self.linear(v, kernel), kernel).numpy().ravel()
 
-        v = keras.ops.convert_to_numpy(self.v).ravel()
-        # Not quite the stored vector, which may be an exact singular vector of a smaller value.
-        start = v + 1e-2 * np.random.default_rng(0).standard_normal(v.size) / v.size**0.5
-        operator = LinearOperator((v.size, v.size), matvec=gram, dtype=v.dtype)
-        _, vectors = eigsh(
-            operator, k=1, v0=start.astype(v.dtype), tol=_TOLERANCE.get(v.dtype.name, 1e-5)
-        )
+        # Always from the same vector: converging twice changes nothing.
+        size, dtype = int(np.prod(shape)), kernel.dtype.as_numpy_dtype
+        start = np.random.default_rng(0).standard_normal(size).astype(dtype)
+        operator = LinearOperator((size, size), matvec=gram, dtype=dtype)
+        tolerance = _TOLERANCE.get(kernel.dtype.name, 1e-5)
+        _, vectors = eigsh(operator, k=1, v0=start, tol=tolerance)
         v = tf.reshape(tf.constant(vectors[:, 0], kernel.dtype), shape)
         u = self.linear(v[None], kernel)[0]
         sigma = tf.norm(u)

@@ -2,12 +2,23 @@
 
 from keras_flows.transforms.actnorm import ActNorm as ActNorm
 from keras_flows.transforms.affine import Affine as Affine
+from keras_flows.transforms.affine_coupling import AffineCoupling as AffineCoupling
 from keras_flows.transforms.base import Transform as Transform
 from keras_flows.transforms.chain import Chain as Chain
+from keras_flows.transforms.conv1x1 import Conv1x1 as Conv1x1
+from keras_flows.transforms.cross_unit_coupling import CrossUnitBlock as CrossUnitBlock
+from keras_flows.transforms.cross_unit_coupling import CrossUnitCoupling as CrossUnitCoupling
 from keras_flows.transforms.dequantization import UniformDequantization as UniformDequantization
+from keras_flows.transforms.factor_out import FactorOut as FactorOut
+from keras_flows.transforms.flatten import Flatten as Flatten
 from keras_flows.transforms.logit import Logit as Logit
 from keras_flows.transforms.permutation import Permutation as Permutation
 from keras_flows.transforms.permutation import Reverse as Reverse
 from keras_flows.transforms.residual import ResidualBlock as ResidualBlock
 from keras_flows.transforms.sigmoid import Sigmoid as Sigmoid
 from keras_flows.transforms.squeeze import Squeeze as Squeeze
+from keras_flows.transforms.squeeze_and_drop import SqueezeAndDrop as SqueezeAndDrop
+from keras_flows.transforms.swap_halves import SwapHalves as SwapHalves
+from keras_flows.transforms.variational_dequantization import (
+    VariationalDequantization as VariationalDequantization,
+)

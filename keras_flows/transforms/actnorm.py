@@ -11,21 +11,31 @@ class ActNorm(Transform):
     """A trained affine map per channel: `z = (x + bias) exp(log_scale)`.
 
     `log_det = positions * sum(log_scale)`. The first training batch sets it to zero mean and
-    unit variance per channel: `bias = -mean`, `log_scale = -ln(max(variance, floor)) / 2`, with
-    the unbiased variance. Whether that has happened is a weight, so a loaded flow is never
-    initialised again. Before it, the map is the identity.
+    unit variance per channel: `bias = -mean`, `log_scale = -ln(deviation + epsilon)` with
+    `deviation = sqrt(max(variance, floor))` and the unbiased variance. Whether that has happened
+    is a weight, so a loaded flow is never initialised again. Before it, the map is the identity.
 
     Input and output `(batch, …, channels)`.
 
-    Source: Kingma & Dhariwal 2018, *Glow*; the floor is that of Chen et al. 2019.
+    Source: Kingma & Dhariwal 2018, *Glow*; the floor is that of Chen et al. 2019. Grcić et al.
+    2021, *Densely connected normalizing flows*, have no floor, and epsilon 1e-6.
 
     Args:
         minimum_variance: The floor of the variance in the initialisation.
+        epsilon: What is added to the deviation in the initialisation.
+
+    Raises:
+        ValueError: If a channel that never changes would make the scale infinite.
     """
 
-    def __init__(self, minimum_variance=0.2, **kwargs):
+    def __init__(self, minimum_variance=0.2, epsilon=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.minimum_variance = minimum_variance
+        if not (minimum_variance >= 0.0 and epsilon >= 0.0 and minimum_variance + epsilon > 0.0):
+            raise ValueError(
+                "minimum_variance and epsilon must be 0 or more, and one of them above 0; got "
+                f"{minimum_variance} and {epsilon}."
+            )
+        self.minimum_variance, self.epsilon = minimum_variance, epsilon
 
     def build(self, input_shape):
         channels = (input_shape[-1],)
@@ -43,7 +53,8 @@ class ActNorm(Transform):
         variance = tf.reduce_sum(tf.square(x - mean), axis=axes) / tf.maximum(count - 1.0, 1.0)
         # A batch with a NaN, which stops training, leaves the weights as they are.
         ok = tf.reduce_all(tf.math.is_finite(mean) & tf.math.is_finite(variance))
-        log_scale = -0.5 * tf.math.log(tf.maximum(variance, self.minimum_variance))
+        deviation = tf.sqrt(tf.maximum(variance, self.minimum_variance))
+        log_scale = -tf.math.log(deviation + self.epsilon)
         self.bias.assign(tf.where(ok, -mean, self.bias))
         self.log_scale.assign(tf.where(ok, log_scale, self.log_scale))
         self.initialized.assign(tf.cast(ok, self.initialized.dtype))
@@ -61,4 +72,8 @@ class ActNorm(Transform):
         return z * tf.exp(-tf.convert_to_tensor(self.log_scale)) - self.bias
 
     def get_config(self):
-        return {**super().get_config(), "minimum_variance": self.minimum_variance}
+        return {
+            **super().get_config(),
+            "minimum_variance": self.minimum_variance,
+            "epsilon": self.epsilon,
+        }

@@ -41,13 +41,21 @@ class UniformDequantization(Transform):
         shape = tf.shape(x)
         u = noise.uniform(shape[0], x.shape[1:], x.dtype)
         log_det = -event_size(self.event_shape) * tf.math.log(tf.constant(2.0**self.bits, x.dtype))
-        # Anything but an integer in range is NaN, which becomes an error.
-        valid = (x == tf.floor(x)) & (x >= 0.0) & (x < 2.0**self.bits)
-        x = tf.where(valid, x, tf.constant(float("nan"), x.dtype))
-        return (x + u) / 2.0**self.bits, tf.fill(shape[:1], log_det)
+        return (check_integers(x, self.bits) + u) / 2.0**self.bits, tf.fill(shape[:1], log_det)
 
     def decode(self, z, context=None, noise=None):
-        return tf.clip_by_value(tf.floor(z * 2.0**self.bits), 0.0, 2.0**self.bits - 1.0)
+        return to_integers(z, self.bits)
 
     def get_config(self):
         return {**super().get_config(), "bits": self.bits}
+
+
+def check_integers(x, bits):
+    """x, with NaN, which becomes an error, in place of anything but an integer in range."""
+    valid = (x == tf.floor(x)) & (x >= 0.0) & (x < 2.0**bits)
+    return tf.where(valid, x, tf.constant(float("nan"), x.dtype))
+
+
+def to_integers(z, bits):
+    """`floor(2^bits z)`, brought into the range of the integers."""
+    return tf.clip_by_value(tf.floor(z * 2.0**bits), 0.0, 2.0**bits - 1.0)

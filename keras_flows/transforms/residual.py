@@ -75,9 +75,10 @@ class ResidualBlock(Transform):
     def invert(self, z, context=None):
         """The inverse with its diagnostics, a `keras_flows.fixed_point.Inversion`."""
         limits = self.tolerance, self.tolerance, self.max_iterations
-        if self._newton:
-            return fixed_point.newton(lambda x: jacobian(self.net, x, context), z, *limits)
-        return fixed_point.solve(lambda x: self.net.call(x, context=context), z, *limits)
+        with self.net.bound():
+            if self._newton:
+                return fixed_point.newton(lambda x: jacobian(self.net, x, context), z, *limits)
+            return fixed_point.solve(lambda x: self.net.call(x, context=context), z, *limits)
 
     def _solve_transposed(self, x, context, w):
         """`(I + J^T)^-1 w`, J the Jacobian at x."""

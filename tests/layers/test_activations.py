@@ -125,3 +125,12 @@ def test_beta_starts_where_it_is_told(cls):
     layer.build((None, 3))
     assert float(layer.beta[0]) == 7.0
     assert cls.from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+def test_a_name_may_have_arguments():
+    layer = layers.activation({"class_name": "clipswish", "config": {"beta": 3.0}}, "float64")
+    assert isinstance(layer, layers.CLipSwish) and layer.compute_dtype == "float64"
+    layer.build((None, 3))
+    np.testing.assert_array_equal(layer.beta, [3.0])
+    with pytest.raises(ValueError, match="Unknown activation 'lipswich'"):
+        layers.activation({"class_name": "lipswich", "config": {}})

@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_flows.layers import ConditionedDense, LipschitzDenseLayer, LipschitzSequential
+from keras_flows.layers import (
+    ConditionedDense,
+    LipschitzDenseLayer,
+    LipschitzSequential,
+    SpectralConv2D,
+)
 from tests.derivatives import check_products, check_second_order, jacobians, random
+from tests.layers.test_spectral_conv import norm
 from tests.registry import dense_net, plain_net
 
 NETS = pytest.mark.parametrize("net", [dense_net, plain_net])
@@ -179,3 +185,127 @@ def test_layers_build_themselves_when_first_called():
     assert dense.dense.kernel.shape == (3, 3)
     assert ConditionedDense(5, context_size=2)(x, context=context).shape == (4, 5)
     assert LipschitzDenseLayer(4, context_size=2)(x, context).shape == (4, 7)
+
+
+# On images ----------------------------------------------------------------------------------------
+
+IMAGE = (4, 3, 2)
+
+
+def image_net(kind="dense", activation="lipswish", context_size=None):
+    """The networks of both models on images of two channels, their norms at the coefficient."""
+    keras.utils.set_random_seed(0)
+    shared = {"context_size": context_size, "dtype": "float64"}
+    if kind == "dense":
+        hidden = [LipschitzDenseLayer(4, activation, kernel_size=3, **shared) for _ in range(2)]
+        output = ConditionedDense(2, kernel_size=1, dtype="float64")
+    else:
+        hidden = [ConditionedDense(5, activation, kernel_size=size, **shared) for size in (3, 1)]
+        output = ConditionedDense(2, activation, kernel_size=3, **shared)
+    net = LipschitzSequential([*hidden, output], dtype="float64")
+    net.build((None, *IMAGE))
+    for weight in net.trainable_weights:
+        if weight.name == "kernel":
+            weight.assign(4.0 * weight)
+    converge(net)
+    return net
+
+
+KINDS = pytest.mark.parametrize("kind", ["dense", "plain"])
+
+
+@KINDS
+@pytest.mark.parametrize("activation", ["lipswish", "clipswish"])
+@pytest.mark.parametrize("context_size", [None, 3])
+def test_derivatives_on_images(kind, activation, context_size):
+    context = None if context_size is None else random(3, context_size, seed=3)
+    check_products(image_net(kind, activation, context_size), random(3, *IMAGE), context=context)
+
+
+@KINDS
+def test_second_derivatives_on_images(kind):
+    check_second_order(image_net(kind), random(2, *IMAGE), training=True)
+
+
+@KINDS
+def test_bound_dominates_the_slopes_on_images(kind):
+    net = image_net(kind)
+    slopes = jacobians(net, random(30, *IMAGE, seed=2))
+    largest = np.linalg.norm(slopes, 2, axis=(1, 2)).max()
+    assert 0.01 < largest <= net.lipschitz_bound() < 1.0
+    # That of the layers, one by one.
+    for layer in net._flatten_layers():
+        if isinstance(layer, SpectralConv2D):
+            kernel = layer.normalized_kernel().numpy()
+            np.testing.assert_allclose(norm(kernel, *IMAGE[:2]), 0.9, rtol=1e-6)
+
+
+def test_the_context_of_an_image_shifts_every_pixel_alike():
+    layer = ConditionedDense(5, context_size=3, kernel_size=3, dtype="float64")
+    layer.build((None, *IMAGE))
+    x, context = random(2, *IMAGE), random(2, 3, seed=1)
+    shift = context @ layer.context_dense.kernel
+    expected = layer(x, context=tf.zeros_like(context)) + np.reshape(shift, (2, 1, 1, 5))
+    np.testing.assert_allclose(layer(x, context=context), expected, rtol=1e-12)
+
+
+@KINDS
+def test_configuration_on_images(kind):
+    net = image_net(kind)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(net))
+    for weight, given in zip(copy.weights, net.weights, strict=True):
+        weight.assign(given)
+    x = random(2, *IMAGE)
+    np.testing.assert_array_equal(copy(x), net(x))
+
+
+# What is derived from the weights -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("net", [lambda: image_net("dense"), lambda: image_net("plain", "tanh")])
+def test_bound_weights_give_the_same_numbers_and_are_computed_once(net):
+    net = net()
+    x, tangents = random(2, *IMAGE), random(3, 2, *IMAGE, seed=1)
+    cotangents = random(3, 2, *IMAGE, seed=2)
+
+    def numbers():
+        y, pullback = net.vjp(x)
+        return y, pullback(cotangents), *net.jvp(x, tangents)
+
+    expected = numbers()
+    with net.bound():
+        inside = numbers()
+        kernel, _ = net.layers[-1].dense.derived()
+        assert kernel is net.layers[-1].dense.derived()[0]
+        # Held: a change of the weights shows afterwards only.
+        net.layers[-1].dense.kernel.assign(2.0 * net.layers[-1].dense.kernel)
+        held = numbers()
+    for one, two, three in zip(expected, inside, held, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+    assert net.layers[-1].dense.derived()[0] is not kernel
+    assert not np.array_equal(numbers()[0], expected[0])
+
+
+def test_a_bound_is_released_after_an_error():
+    net = image_net()
+    with pytest.raises(ZeroDivisionError), net.bound():
+        raise ZeroDivisionError
+    assert all(getattr(layer, "_bound", None) is None for layer in net._flatten_layers())
+
+
+def test_bound_weights_have_gradients():
+    net = image_net()
+    x = random(2, *IMAGE)
+    gradients = []
+    for held in (False, True):
+        with tf.GradientTape() as tape:
+            if held:
+                with net.bound(training=True):
+                    y = net(x, training=True)
+            else:
+                y = net(x, training=True)
+            total = tf.reduce_sum(tf.square(y))
+        gradients.append(tape.gradient(total, net.trainable_variables))
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)

@@ -166,9 +166,43 @@ def test_the_norm_is_stored_beside_the_trained_weights():
     assert [weight.name for weight in layer.non_trainable_weights] == ["u", "v", "sigma"]
 
 
+def test_a_large_matrix_starts_from_a_bound():
+    layer = SpectralDense(130, dtype="float64")
+    layer.build((None, 140))
+    assert layer.fresh
+    for training in (False, True):
+        fresh = np.linalg.norm(layer.normalized_kernel(training), 2)
+        assert 0.0 < fresh <= 0.9
+    layer.converge()
+    assert not layer.fresh
+    np.testing.assert_allclose(layer.sigma, np.linalg.norm(layer.kernel, 2), rtol=1e-10)
+    # Where that takes no time, the norm is found at once.
+    small = SpectralDense(128, dtype="float64")
+    small.build((None, 140))
+    assert not small.fresh
+    np.testing.assert_allclose(small.sigma, np.linalg.norm(small.kernel, 2), rtol=1e-10)
+
+
+def test_power_iteration_up_to_a_tolerance():
+    kernel = tf.constant(kernel_of_norm(2.5, (5, 8)))
+    layer = layer_with(kernel.numpy())
+    u, v = layer.power_iteration(kernel, random(8), random(5, seed=1), "tolerance")
+    more = layer.power_iteration(kernel, u, v, 1)
+    for one, other in zip((u, v), more, strict=True):
+        assert np.sqrt(np.mean(np.square(one - other))) < 2e-3
+    # Two nearly equal singular values: it stops after 200 iterations.
+    values = np.diag([1.0, 1.0 - 1e-9])
+    start = tf.constant([0.6, 0.8], tf.float64)
+    flip = tf.constant(values @ [[0.0, 1.0], [-1.0, 0.0]])
+    u, v = layer_with(flip.numpy()).power_iteration(flip, start, start, "tolerance")
+    assert np.isfinite(u).all() and np.isfinite(v).all()
+
+
 def test_errors():
     for coeff in (0.0, -1.0, 1.01, float("nan")):
         with pytest.raises(ValueError, match=r"coeff must be in \(0, 1\]; got"):
             SpectralDense(3, coeff)
     with pytest.raises(ValueError, match="iterations must be at least 1; got 0"):
         SpectralDense(3, iterations=0)
+    with pytest.raises(ValueError, match="iterations is a number or 'tolerance'; got 'many'"):
+        SpectralDense(3, iterations="many")

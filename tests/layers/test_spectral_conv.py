@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 
 from keras_flows import layers
-from keras_flows.layers.spectral_conv import circular_norm
+from keras_flows.layers import spectral_conv
+from keras_flows.layers.spectral import absolute_sum_norm
+from keras_flows.layers.spectral_conv import circular_norm, confirmed_norm, gram_matrix
 
 # (kernel size, height, width, in, out): images narrower than the kernel too, and one large
 # enough for the Lanczos method.
@@ -123,10 +125,130 @@ def test_the_torus_must_be_larger_than_the_image():
     assert circular_norm(kernel, 1, 1) >= 1.0
 
 
-def test_the_bound_of_a_layer_is_above_its_norm_and_below_the_sum_of_its_taps(layer):
-    kernel = layer.normalized_kernel().numpy()
-    taps = sum(np.linalg.norm(kernel[a, b], 2) for a, b in np.ndindex(3, 3))
-    assert norm(kernel, 5, 4) < layer.lipschitz_bound() < taps
+@pytest.mark.parametrize("case", SIZES, ids=str)
+def test_gram_matrix(case):
+    size, height, width, channels, filters = case
+    kernel = random_kernel(size, channels, filters)
+    full = matrix(kernel, height, width)
+    np.testing.assert_allclose(gram_matrix(kernel, height, width), full @ full.T, atol=1e-12)
+
+
+def test_a_confirmed_norm_is_close_above_and_a_wrong_guess_is_no_bound():
+    kernel = random_kernel(3, 2, 3)
+    true = norm(kernel, 4, 5)
+    for guess in (true, true * (1.0 - 5e-5), true * (1.0 - 9e-3)):
+        assert true < confirmed_norm(kernel, 4, 5, guess) < true * 1.0101
+    for guess in (0.0, 0.5 * true, 0.98 * true):
+        assert confirmed_norm(kernel, 4, 5, guess) == np.inf
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_the_bound_of_a_layer_is_above_its_norm_and_within_a_thousandth(seed):
+    random = np.random.default_rng(seed)
+    size = int(random.choice([1, 3, 5]))
+    height, width, channels, filters = map(int, random.integers(1, 6, 4))
+    if seed % 4 == 0:
+        height = width = 1
+    kernel = 2.0 * random_kernel(size, channels, filters, seed) + seed % 3
+    layer = layer_with(kernel, height, width, dtype=("float32", "float64")[seed % 2])
+    true = norm(layer.normalized_kernel().numpy().astype("float64"), height, width)
+    assert true <= layer.lipschitz_bound() <= true * 1.001
+
+
+def test_the_bound_without_the_gram_matrix(monkeypatch):
+    # As on large images: the circular symbol, within a few per cent there.
+    monkeypatch.setattr(spectral_conv, "_CONFIRMED", 0)
+    for kernel in (random_kernel(3, 2, 2), random_kernel(3, 2, 2) + 1.0):
+        layer = layer_with(kernel, 12, 12)
+        true = norm(layer.normalized_kernel().numpy(), 12, 12)
+        assert true <= layer.lipschitz_bound() <= true * 1.05
+
+
+def test_the_bound_of_a_stale_or_broken_norm():
+    layer = layer_with(random_kernel(3, 2, 3), 5, 4)
+    layer.kernel.assign(random_kernel(3, 2, 3, seed=1) * 10.0)
+    true = norm(layer.normalized_kernel().numpy(), 5, 4)
+    assert 1.0 < true <= layer.lipschitz_bound()
+
+
+@pytest.mark.parametrize("case", [(1, 4, 3), (3, 2, 3), (3, 5, 4)], ids=str)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_kernel_that_is_not_finite_has_no_bound(case, bad):
+    size, height, width = case
+    kernel = random_kernel(size, 2, 3)
+    layer = layer_with(kernel, height, width)
+    kernel[0, 0, 1, 1] = bad
+    layer.kernel.assign(kernel)
+    assert not layer.lipschitz_bound() < 1.0
+    layer.converge()
+    assert np.isnan(layer.sigma)
+    assert not layer.lipschitz_bound() < 1.0
+
+
+@pytest.mark.parametrize("case", SIZES, ids=str)
+def test_the_sums_of_absolute_values_bound_the_norm(case):
+    size, height, width, channels, filters = case
+    kernel = random_kernel(size, channels, filters)
+    assert norm(kernel, height, width) <= absolute_sum_norm(kernel)
+    # Reached by a convolution of one sign, in the limit of a large image.
+    same = np.ones((3, 3, 2, 2))
+    assert norm(same, 12, 12) <= absolute_sum_norm(same) == pytest.approx(18.0)
+    assert norm(same, 12, 12) > 0.9 * 18.0
+
+
+def test_building_starts_from_a_bound():
+    layer = layers.SpectralConv2D(6, 3, 0.9, dtype="float64")
+    layer.build((None, 6, 7, 4))
+    assert layer.fresh
+    layer.kernel.assign(3.0 * layer.kernel)
+    layer.sigma.assign(absolute_sum_norm(layer.kernel.numpy()))
+    for training in (False, True):
+        fresh = norm(layer.normalized_kernel(training).numpy(), 6, 7)
+        assert 0.0 < fresh <= 0.9
+    assert fresh <= layer.lipschitz_bound() <= 0.9
+    # One training step: still a contraction, and the norm is followed from now on.
+    layer.after_update()
+    assert not layer.fresh
+    assert layer.sigma <= norm(layer.kernel.numpy(), 6, 7) * (1.0 + 1e-12)
+    layer.converge()
+    np.testing.assert_allclose(layer.sigma, norm(layer.kernel.numpy(), 6, 7), rtol=1e-10)
+
+
+def test_converging_twice_changes_nothing():
+    layer = layer_with(random_kernel(3, 3, 2), 6, 7, dtype="float32")
+    before = layer.get_weights()
+    layer.converge()
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def rms(x):
+    return np.sqrt(np.mean(np.square(x)))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_power_iteration_up_to_a_tolerance(jit_compile):
+    kernel = random_kernel(3, 3, 2)
+    layer = layers.SpectralConv2D(2, 3, iterations="tolerance", dtype="float64")
+    layer.build((None, 6, 7, 3))
+    layer.kernel.assign(kernel)
+    v, full = layer.v.numpy().ravel(), matrix(kernel, 6, 7)
+    tf.function(layer.after_update, jit_compile=jit_compile)()
+    u, count, moved = np.zeros(full.shape[0]), 0, True
+    while moved:
+        old, count = (u, v), count + 1
+        u = full @ v / np.linalg.norm(full @ v)
+        v = full.T @ u / np.linalg.norm(full.T @ u)
+        changes = zip(old, (u, v), strict=True)
+        moved = any(rms(new - was) > 1e-3 + 1e-3 * np.abs(new).max() for was, new in changes)
+    assert 3 < count < 200
+    np.testing.assert_allclose(layer.u.numpy().ravel(), u, atol=1e-9)
+    np.testing.assert_allclose(layer.v.numpy().ravel(), v, atol=1e-9)
+    # A running start needs one iteration only.
+    before = layer.v.numpy().ravel()
+    layer.after_update()
+    u = full @ before / np.linalg.norm(full @ before)
+    np.testing.assert_allclose(layer.u.numpy().ravel(), u, atol=1e-9)
 
 
 def test_a_1x1_convolution_is_a_dense_layer_on_pixels():

@@ -241,7 +241,8 @@ def test_a_dense_network_by_hand():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"event_shape": (2, 2, 3)}, r"IDenseNet takes vectors.* got \(2, 2, 3\)"),
+        ({"event_shape": (2, 3)}, r"IDenseNet takes vectors.* or images .*; got \(2, 3\)"),
+        ({"bits": 5}, r"bits is for images; this flow is on vectors, of shape \(2,\)"),
         ({"event_shape": 2}, "event_shape is a tuple of sizes.* got 2"),
         ({"event_shape": ()}, "event_shape must have at least one axis"),
         ({"event_shape": (0,)}, "event_shape must have at least one axis, all positive"),
@@ -256,6 +257,7 @@ def test_a_dense_network_by_hand():
         ({"lip_coeff": 0.0}, r"lip_coeff must be in \(0, 1\]; got 0.0"),
         ({"block_bound": 1.0}, r"block_bound must be in \(0, 1\); got 1.0"),
         ({"power_iterations": 0}, "iterations must be at least 1; got 0"),
+        ({"power_iterations": "few"}, "iterations is a number or 'tolerance'; got 'few'"),
         ({"concatenation_start": -1}, "start is a number of training steps"),
         ({"context_shape": (2, 2)}, "The networks take a context vector per example"),
         ({"context_embedding": keras.layers.Dense(2)}, "context_embedding needs a context_shape"),

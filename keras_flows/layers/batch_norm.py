@@ -1,0 +1,35 @@
+"""Batch normalisation of the networks inside couplings."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Keras' batch normalisation over the last axis, with the moving averages of PyTorch.
+
+    `gamma (x - mean) / sqrt(variance + epsilon) + beta` with mean and variance of the batch in
+    training and moving averages otherwise. These keep the unbiased variance of a batch, where
+    Keras keeps the biased one, and a batch with a NaN, which stops training, leaves them as they
+    are. Input and output `(batch, …, channels)`.
+
+    Source: Ioffe & Szegedy 2015, *Batch Normalization*.
+    """
+
+    def call(self, x, training=False):
+        precise = tf.cast(x, self.variable_dtype)
+        mean, variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
+        if training and self.trainable:
+            mean, variance = tf.nn.moments(precise, axes=list(range(len(x.shape) - 1)))
+            self._move(mean, variance, tf.size(x) / x.shape[-1])
+        scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma
+        return tf.cast(precise * scale + (self.beta - mean * scale), x.dtype)
+
+    def _move(self, mean, variance, count):
+        mean, variance = tf.stop_gradient(mean), tf.stop_gradient(variance)
+        count = tf.cast(count, variance.dtype)
+        unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
+        ok = tf.reduce_all(tf.math.is_finite(mean) & tf.math.is_finite(variance))
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
+            old = tf.convert_to_tensor(moving)
+            moving.assign(tf.where(ok, self.momentum * old + (1.0 - self.momentum) * new, old))

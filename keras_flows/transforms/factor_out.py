@@ -1,0 +1,127 @@
+"""Multi-scale latents: half the channels leave before the rest of a flow."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows import checks
+from keras_flows.transforms.base import Transform, event_size, zeros_per_example
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class FactorOut(Transform):
+    """Encodes the first half of the channels further, and takes the second half as it is.
+
+    `z = concat(flatten(x_second), flatten(inner.encode(x_first)))`, with the log-det of the inner
+    transform. The latent is a vector. Input `(batch, …, channels)`, the first half having one
+    channel more where their number is odd.
+
+    Source: Dinh et al. 2017, *Density Estimation using Real NVP*, section 3.6.
+
+    Args:
+        inner: The `Transform` of the first half.
+
+    Raises:
+        ValueError: If there are fewer than two channels.
+    """
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    @property
+    def steps(self):
+        """The transforms inside, as a `Chain` has them: paths lead through their numbers."""
+        return [self.inner]
+
+    def _split_shapes(self, event_shape):
+        """The shapes of both halves."""
+        *space, channels = event_shape
+        if channels < 2:
+            raise ValueError(
+                f"FactorOut needs two channels or more, one for each half; got {event_shape}."
+            )
+        kept = channels // 2
+        return (*space, channels - kept), (*space, kept)
+
+    def encoded_shape(self, event_shape):
+        first, second = self._split_shapes(tuple(event_shape))
+        return (event_size(second) + event_size(self.inner.encoded_shape(first)),)
+
+    def build(self, input_shape):
+        first, _ = self._split_shapes(tuple(input_shape[1:]))
+        checks.build_once(self.inner, (None, *first))
+        super().build(input_shape)
+
+    @property
+    def likelihood(self):
+        return self.inner.likelihood
+
+    @property
+    def dequantizes(self):
+        return self.inner.dequantizes
+
+    @property
+    def bijective(self):
+        return self.inner.bijective
+
+    def noise_size(self, direction):
+        return self.inner.noise_size(direction)
+
+    def innermost(self):
+        yield from self.inner.innermost()
+
+    def lipschitz_bounds(self):
+        return {f"0/{path}": bound for path, bound in self.inner.lipschitz_bounds().items()}
+
+    def _halves(self, x):
+        first, _ = self._split_shapes(self.event_shape)
+        return x[..., : first[-1]], x[..., first[-1] :]
+
+    @staticmethod
+    def _joined(second, z):
+        """The latent."""
+        sizes = (event_size(second.shape[1:]), event_size(z.shape[1:]))
+        parts = (tf.reshape(part, (-1, n)) for part, n in zip((second, z), sizes, strict=True))
+        return tf.concat(list(parts), axis=-1)
+
+    def _parts(self, latent):
+        """The second half, and the latent of the inner transform."""
+        first, second = self._split_shapes(self.event_shape)
+        size = event_size(second)
+        inner_shape = self.inner.encoded_shape(first)
+        return (
+            tf.reshape(latent[:, :size], (-1, *second)),
+            tf.reshape(latent[:, size:], (-1, *inner_shape)),
+        )
+
+    def encode(self, x, context=None, noise=None, training=False):
+        first, second = self._halves(x)
+        z, log_det = self.inner.encode(first, context, noise, training)
+        return self._joined(second, z), log_det
+
+    def decode(self, z, context=None, noise=None):
+        second, z = self._parts(z)
+        return tf.concat([self.inner.decode(z, context, noise), second], axis=-1)
+
+    def encode_steps(self, x, context=None, noise=None, training=False):
+        first, second = self._halves(x)
+        z = first
+        for path, z, log_det in self.inner.encode_steps(first, context, noise, training):
+            yield f"0/{path}", z, log_det
+        yield type(self).__name__, self._joined(second, z), zeros_per_example(x)
+
+    def decode_steps(self, z, context=None, noise=None):
+        second, x = self._parts(z)
+        path = type(self).__name__
+        for inner_path, inner_x in self.inner.decode_steps(x, context, noise):
+            yield path, x
+            path, x = f"0/{inner_path}", inner_x
+        # After the last step, the whole.
+        yield path, tf.concat([x, second], axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "inner": keras.saving.deserialize_keras_object(config["inner"])})

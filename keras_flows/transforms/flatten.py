@@ -1,0 +1,23 @@
+"""From images to vectors."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows.transforms.base import Transform, event_size, zeros_per_example
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Flatten(Transform):
+    """The event as a vector, its last axis varying fastest; `log_det = 0`.
+
+    Input `(batch, height, width, channels)` or any other shape, output `(batch, size)`.
+    """
+
+    def encoded_shape(self, event_shape):
+        return (event_size(event_shape),)
+
+    def encode(self, x, context=None, noise=None, training=False):
+        return tf.reshape(x, (-1, event_size(self.event_shape))), zeros_per_example(x)
+
+    def decode(self, z, context=None, noise=None):
+        return tf.reshape(z, (-1, *self.event_shape))
