@@ -38,6 +38,9 @@ Output = Annotated[
     typer.Option("--output", "-o", help="File to write: .npy, .npz, .csv or .parquet"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where TensorFlow Datasets keeps data (~/tensorflow_datasets)")
+]
 
 
 def command(function):
@@ -48,7 +51,9 @@ def command(function):
         try:
             return function(*args, **kwargs)
         except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as error:
-            _err.print(f"[bold red]error:[/] {rich.markup.escape(str(error))}", highlight=False)
+            # Not wrapped: some messages hold a command to copy.
+            message = f"[bold red]error:[/] {rich.markup.escape(str(error))}"
+            _err.print(message, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
 
     return app.command(name=function.__name__.rstrip("_").replace("_", "-"))(wrapped)
@@ -178,33 +183,148 @@ def score(
     tables.write(output, {"log_prob": scores})
 
 
+def _read_images(flow, name, split, data_dir):
+    """A data set of images as the flow takes them: of its size, and with its number of bits."""
+    from keras_flows import data as sets
+
+    if flow.context_shape is not None:
+        raise ValueError("This flow is conditional: give its data and --context as files.")
+    bits = [step.bits for step in flow.transform.innermost() if step.dequantizes]
+    if not bits or len(flow.event_shape) != 3:
+        raise ValueError(
+            f"{name!r} is no .npy, .npz, .csv or .parquet file, and this flow is not one on images."
+        )
+    options = {"split": split, "data_dir": data_dir, "bits": bits[0]}
+    images = sets.images(name, **options, resize=flow.event_shape[:2])
+    if images.event_shape != flow.event_shape:
+        raise ValueError(
+            f"{images.name} has images of {images.event_shape[2]} channels; the flow takes "
+            f"{flow.event_shape[2]}."
+        )
+    return images
+
+
 @command
 def evaluate(
     handle: Handle,
-    data: Data,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Examples: .npy, .npz, .csv or .parquet; for a flow on images also a data set "
+            "(digits, mnist, cifar10, …) or a folder, taken at the flow's size and bits"
+        ),
+    ],
     context: Context = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of a data set (test by default), or a subfolder")
+    ] = None,
+    data_dir: DataDir = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Examples at a time (10000 points, 100 images)", min=1)
+    ] = None,
+    importance_samples: Annotated[
+        int | None, typer.Option(help="Draws of the bound of a flow that has one", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws of a stochastic log_prob")] = 0,
     as_json: Json = False,
 ):
     """Mean negative log-likelihood of examples, with its standard error."""
+    import math
+
     from keras_flows import evaluate as scores
-    from keras_flows import zoo
+    from keras_flows import tables, zoo
 
     flow = zoo.load(handle)
-    x, contexts = _read(flow, data, context)
+    if Path(data).suffix in tables.SUFFIXES:
+        x, contexts = _read(flow, Path(data), context)
+        title = Path(data).name
+    else:
+        folder = Path(data).expanduser().is_dir()
+        images = _read_images(flow, data, split or (None if folder else "test"), data_dir)
+        x, contexts, title = images.pixels, None, images.name
     with _counting("scoring", len(x)) as progress:
-        result = scores.evaluate(flow, x, contexts, seed=seed, progress=progress)
+        result = scores.evaluate(flow, x, contexts, batch_size, seed, progress, importance_samples)
+    bits_error = None
+    if result.bits_per_dim is not None:
+        bits_error = result.standard_error / (math.prod(flow.event_shape) * math.log(2.0))
     if as_json:
-        _print_json(result._asdict())
+        extra = {"bits_per_dim_standard_error": bits_error, "data": title}
+        _print_json({**result._asdict(), **extra})
         return
     rows = [
         ("negative log-likelihood", f"{result.nll:.4f} ± {result.standard_error:.4f} nats"),
-        ("examples", f"{result.examples:,}"),
+        ("examples", f"{result.examples:,} ({title})"),
         ("likelihood", result.likelihood),
     ]
-    if result.bits_per_dim is not None:
-        rows.insert(1, ("bits per dimension", f"{result.bits_per_dim:.4f}"))
+    if importance_samples is not None:
+        rows.append(("importance samples", f"{importance_samples:,}"))
+    if bits_error is not None:
+        score = f"{result.bits_per_dim:.4f} ± {bits_error:.4f}"
+        rows.insert(1, ("bits per dimension", score))
     _table(handle, ("", ""), rows)
+
+
+@command
+def recipes(as_json: Json = False):
+    """List the training recipes."""
+    import dataclasses
+
+    from keras_flows.recipes import RECIPES
+
+    if as_json:
+        _print_json({name: dataclasses.asdict(recipe) for name, recipe in RECIPES.items()})
+        return
+    _table(
+        None,
+        ("name", "data", "steps", "batch"),
+        (
+            (
+                name,
+                recipe.data.get("toy") or recipe.data["images"],
+                f"{recipe.steps:,}",
+                recipe.batch_size,
+            )
+            for name, recipe in RECIPES.items()
+        ),
+    )
+
+
+@command
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe; `keras-flows recipes` has them")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The preset is written to OUTPUT/RECIPE")
+    ] = Path("trained"),
+    data_dir: DataDir = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder for decoded images, for more than memory holds")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the saved state, where there is one")
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps, instead of the recipe's", min=1)
+    ] = None,
+    as_json: Json = False,
+):
+    """Train a flow by a recipe, test it, and save it as a preset."""
+    import dataclasses
+
+    from keras_flows import recipes as table
+    from keras_flows import runner
+
+    chosen = table.get(recipe)
+    if steps is not None:
+        chosen = dataclasses.replace(chosen, steps=steps)
+    metadata = runner.train(recipe, chosen, output, data_dir, cache_dir, resume, _err)
+    if as_json:
+        _print_json(metadata.model_dump())
+        return
+    test = metadata.test
+    rows = [("test", f"{test.nll:.4f} ± {test.standard_error:.4f} nats ({test.data})")]
+    if test.bits_per_dim is not None:
+        rows.append(("bits per dimension", f"{test.bits_per_dim:.4f}"))
+    _table(f"saved to {output / recipe}", ("", ""), rows)
 
 
 @command
@@ -367,8 +487,9 @@ def import_checkpoint(
         ("model", metadata.model),
         ("parameters", f"{metadata.parameters:,}"),
         ("likelihood", metadata.likelihood),
-        ("largest Lipschitz bound", f"{metadata.largest_bound:.6f}"),
     ]
+    if metadata.lipschitz:
+        rows.append(("largest Lipschitz bound", f"{metadata.largest_bound:.6f}"))
     _table(f"saved to {folder}", ("", ""), rows)
 
 

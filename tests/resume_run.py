@@ -14,8 +14,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_flows import runner
 from keras_flows.data import toy
 from keras_flows.models import IDenseNet
+from keras_flows.recipes import Recipe
 from keras_flows.training import SaveState
 
 STEPS, EPOCH_STEPS, KILLED_AT = 12, 3, 8
@@ -24,6 +26,19 @@ KINDS = {
     "exact": {"log_det": "exact", "actnorm": True, "concatenation_start": 7},
     "unbiased": {"log_det": "unbiased"},
 }
+# Shuffled and augmented images, averaged weights, validation.
+RECIPE = Recipe(
+    summary="",
+    model="IDenseNet",
+    arguments={"blocks": (1,), "depth": 1, "growth": 2, "fc_blocks": 0, "bits": 5},
+    data={"images": "digits", "flip": True, "shift": 0.1},
+    steps=STEPS,
+    batch_size=300,  # an epoch of the data is five steps
+    schedule={"class_name": "WarmUp", "learning_rate": 0.01, "warmup_steps": 10},
+    ema=0.8,
+    report_every=EPOCH_STEPS,
+    validation_examples=20,
+)
 
 
 class Kill(keras.callbacks.Callback):
@@ -32,6 +47,12 @@ class Kill(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == KILLED_AT:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Killer(runner._Report, Kill):
+    """The report of a recipe's run that is killed."""
+
+    on_train_batch_end = Kill.on_train_batch_end
 
 
 def start(kind):
@@ -62,9 +83,23 @@ def write_weights(flow, path):
     np.savez(path, *[keras.ops.convert_to_numpy(variable) for variable in variables])
 
 
+def run_recipe(folder, mode):
+    """The same for a recipe: the presets `whole` and `killed`."""
+    runner.SAVE_MINUTES = 0.0
+    if mode == "kill":
+        runner.train("whole", RECIPE, folder)
+        runner._Report = Killer
+    runner.train("killed", RECIPE, folder, resume=mode == "resume")
+    for name in ("whole", "killed"):
+        flow = keras.models.load_model(folder / f"{name}.training" / "state.keras")
+        write_weights(flow, folder / f"{'whole' if name == 'whole' else 'resumed'}.npz")
+
+
 def main(kind, folder, mode):
     """Does what the module says."""
-    if mode == "kill":
+    if kind == "recipe":
+        run_recipe(folder, mode)
+    elif mode == "kill":
         write_weights(train(start(kind), folder / "whole.keras"), folder / "whole.npz")
         train(start(kind), folder / "state.keras", Kill())
     else:

@@ -8,7 +8,7 @@ import pytest
 import typer.testing
 
 import keras_flows as kf
-from keras_flows import tables
+from keras_flows import recipes, tables
 from keras_flows.cli import app
 
 
@@ -79,6 +79,79 @@ def test_evaluate_reports_mean_and_standard_error(preset, points):
     assert result["standard_error"] == pytest.approx(nll.std(ddof=1) / 8, rel=1e-6)
     assert result["likelihood"] == "exact" and result["examples"] == 64
     assert "nats" in run("evaluate", preset, points).stdout
+
+
+@pytest.fixture(scope="module")
+def on_images(tmp_path_factory):
+    """A preset on images of 8×8 pixels with 4 bits."""
+    steps = kf.transforms
+    chain = [steps.UniformDequantization(4), steps.Logit(), steps.Squeeze(), steps.ActNorm()]
+    flow = kf.Flow(steps.Chain(chain), (8, 8, 1))
+    path = tmp_path_factory.mktemp("cli") / "images"
+    flow.save_to_preset(path)
+    return path
+
+
+def test_evaluate_reads_image_data_sets(on_images, preset, tmp_path):
+    result = json.loads(run("evaluate", on_images, "digits", "--json").stdout)
+    # The digits of 5 bits, reduced to the 4 of the flow.
+    x = kf.data.images("digits", "test", bits=4).pixels
+    expected = kf.evaluate.evaluate(kf.zoo.load(on_images), x, batch_size=100)
+    assert result["bits_per_dim"] == pytest.approx(expected.bits_per_dim)
+    scale = expected.standard_error / expected.nll
+    assert result["bits_per_dim_standard_error"] == pytest.approx(expected.bits_per_dim * scale)
+    assert result["data"] == "digits, test" and result["examples"] == 297
+    train = json.loads(run("evaluate", on_images, "digits", "--split", "train", "--json").stdout)
+    assert train["examples"] == 1500
+    shown = run("evaluate", on_images, "digits").stdout
+    assert f"{expected.bits_per_dim:.4f} ± " in shown
+    assert "not one on images" in run("evaluate", preset, "digits", code=1).stderr
+    missing = run("evaluate", on_images, "mnist", "--data-dir", tmp_path, code=1).stderr
+    assert "download_and_prepare" in missing and len(missing.splitlines()) == 1
+
+
+def test_evaluate_reads_folders_of_images(on_images, tmp_path):
+    import tensorflow as tf
+
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)
+    for i, image in enumerate(pixels):
+        (tmp_path / f"{i}.png").write_bytes(tf.io.encode_png(image).numpy())
+    result = json.loads(run("evaluate", on_images, tmp_path, "--json").stdout)
+    x = kf.data.images(pixels, resize=8, bits=4).pixels
+    expected = kf.evaluate.evaluate(kf.zoo.load(on_images), x)
+    assert result["nll"] == pytest.approx(expected.nll)
+
+
+def test_train_runs_a_recipe(tmp_path, monkeypatch):
+    recipe = recipes.Recipe(
+        summary="Tiny.",
+        model="IDenseNet",
+        arguments={"blocks": (1,), "depth": 1, "growth": 2, "fc_blocks": 0, "bits": 5},
+        data={"images": "digits"},
+        steps=8,
+        batch_size=10,
+        schedule={"class_name": "WarmUp", "learning_rate": 0.01, "warmup_steps": 10},
+        report_every=2,
+        validation_examples=10,
+    )
+    monkeypatch.setitem(recipes.RECIPES, "tiny", recipe)
+    trained = run("train", "tiny", "-o", tmp_path, "--steps", 4, "--json")
+    metadata = json.loads(trained.stdout)
+    assert metadata["training"]["steps"] == 4 and metadata["test"]["examples"] == 297
+    assert metadata["training"]["command"] == "keras-flows train tiny --steps 4"
+    assert "step 4 of 4" in trained.stderr and "bits/dim" in trained.stderr
+    assert "--resume" in run("train", "tiny", "-o", tmp_path, "--steps", 4, code=1).stderr
+    resumed = run("train", "tiny", "-o", tmp_path, "--steps", 4, "--resume")
+    assert "resuming at step 4" in resumed.stderr
+    assert f"{metadata['test']['bits_per_dim']:.4f}" in resumed.stdout
+    assert "no recipe" in run("train", "no_such_recipe", code=1).stderr
+
+
+def test_recipes_are_listed():
+    listed = json.loads(run("recipes", "--json").stdout)
+    assert list(listed) == list(recipes.RECIPES)
+    shown = run("recipes").stdout
+    assert all(name in shown for name in recipes.RECIPES)
 
 
 def test_conditional_flows_take_contexts(conditional, points, tmp_path):

@@ -1,5 +1,6 @@
 """Exact resume: killed and gone on with, a run ends with the weights it would have had."""
 
+import csv
 import signal
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import keras_flows as kf
 
 PROGRAM = Path(__file__).parent / "resume_run.py"
 
@@ -17,7 +20,7 @@ def run(kind, folder, mode):
     )
 
 
-@pytest.mark.parametrize("kind", ["exact", "unbiased"])
+@pytest.mark.parametrize("kind", ["exact", "unbiased", "recipe"])
 def test_same_weights_after_a_kill(kind, tmp_path):
     killed = run(kind, tmp_path, "kill")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -27,4 +30,22 @@ def test_same_weights_after_a_kill(kind, tmp_path):
         assert whole.files == file.files
         for name in whole.files:
             np.testing.assert_array_equal(whole[name], file[name])
-    assert not list(tmp_path.glob("partial-*"))
+    assert not list(tmp_path.rglob("partial-*"))
+    if kind == "recipe":
+        compare_runs(tmp_path)
+
+
+def compare_runs(folder):
+    """A recipe's run leaves the same test result, weights and history, killed or not."""
+    whole, killed = folder / "whole", folder / "killed"
+    assert kf.zoo.show(whole).test == kf.zoo.show(killed).test
+    flows = kf.zoo.load(whole), kf.zoo.load(killed)
+    for one, other in zip(*(flow.get_weights() for flow in flows), strict=True):
+        np.testing.assert_array_equal(one, other)
+    histories = []
+    for name in ("whole", "killed"):
+        with open(folder / f"{name}.training" / "history.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["step"] for row in rows] == ["3", "6", "9", "12"]
+        histories.append([{k: v for k, v in row.items() if k != "seconds"} for row in rows])
+    assert histories[0] == histories[1]

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_flows import Flow, NonFiniteError
 from keras_flows.data import toy
 from keras_flows.models import IDenseNet, ResidualFlow
-from keras_flows.training import SaveState
+from keras_flows.training import SaveState, TensorBoardScalars
 from keras_flows.transforms import ActNorm, Affine, Chain, Logit, Transform, UniformDequantization
 from tests.registry import RecordingNoise, dense_net, residual_block
 
@@ -274,10 +274,44 @@ def test_a_loaded_flow_goes_on_where_it_was(x, tmp_path):
     loaded = keras.models.load_model(tmp_path / "s.keras")
     assert loaded.jit_compile is False
     assert int(loaded.optimizer.iterations) == 6
+    loaded.converge()  # as fit does at its end; a state is saved as the last step left it
     assert_same(weights_of(loaded), weights_of(flow))
     for each in (flow, loaded):
         each.fit(x, batch_size=20, shuffle=False, verbose=0)
     assert_same(weights_of(loaded), weights_of(flow))
+
+
+def test_saving_a_state_changes_nothing(x, tmp_path):
+    callbacks = [], [SaveState(tmp_path / "s.keras")]
+    flows = [tiny(log_det="unbiased") for _ in callbacks]
+    for flow, given in zip(flows, callbacks, strict=True):
+        flow.fit(x, batch_size=20, epochs=2, shuffle=False, callbacks=given, verbose=0)
+    assert_same(weights_of(flows[0]), weights_of(flows[1]))
+
+
+def test_states_are_saved_every_so_many_minutes_and_at_the_end(x, tmp_path):
+    path, saved = tmp_path / "s.keras", []
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: saved.append(path.exists()))
+    tiny().fit(x, batch_size=60, epochs=3, callbacks=[SaveState(path, minutes=60), look], verbose=0)
+    assert saved == [False, False, True]
+
+
+def test_tensorboard_scalars(x, tmp_path):
+    callback = TensorBoardScalars(tmp_path / "logs")
+    history = tiny().fit(x, batch_size=20, epochs=2, callbacks=[callback], verbose=0).history
+    (file,) = (tmp_path / "logs").iterdir()
+    written = {}
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            assert value.metadata.plugin_data.plugin_name == "scalars"
+            written[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
+    expected = {
+        (name, 3 * (epoch + 1)): value
+        for name, values in history.items()
+        for epoch, value in enumerate(values)
+    }
+    assert written == pytest.approx(expected, rel=1e-6)
 
 
 # compile ------------------------------------------------------------------------------------
