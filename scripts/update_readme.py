@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import marked
+
 from keras_flows import zoo
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- zoo: scripts/update_readme.py -->", "<!-- end of zoo -->"
+SCRIPT = "scripts/update_readme.py"
 
 
 def table():
@@ -27,12 +29,5 @@ def table():
     return "\n".join(rows)
 
 
-def updated(text):
-    """The text of the README with the present table."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
-
-
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    marked.update(README, SCRIPT, table())

@@ -1,6 +1,6 @@
 """The README says what is true: its table is the zoo's, and its example runs."""
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 
@@ -14,13 +14,13 @@ def blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-def test_the_zoo_table_is_up_to_date():
-    path = REPOSITORY / "scripts" / "update_readme.py"
-    spec = importlib.util.spec_from_file_location("update_readme", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+def test_the_zoo_table_is_up_to_date(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    script = importlib.import_module("update_readme")
+    marked = importlib.import_module("marked")
     text = script.README.read_text(encoding="utf-8")
-    assert script.updated(text) == text, "run python scripts/update_readme.py"
+    updated = marked.updated(text, script.SCRIPT, script.table())
+    assert updated == text, "run python scripts/update_readme.py"
 
 
 def test_the_flow_of_the_transforms_page_works():
@@ -29,6 +29,20 @@ def test_the_flow_of_the_transforms_page_works():
     flow = names["flow"]
     x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
     np.testing.assert_allclose(flow.decode(flow.encode(x)), x, atol=1e-5)
+
+
+def test_the_data_of_the_training_page(capsys):
+    exec(blocks((REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8"))[0], {})
+    printed = capsys.readouterr().out
+    assert "(8, 8, 1) 5 1500 297" in printed and "(64, 8, 8, 1) <dtype: 'uint8'>" in printed
+
+
+@pytest.mark.slow  # a training run
+def test_the_recipe_of_the_training_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(blocks((REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8"))[1], {})
+    text = (tmp_path / "trained" / "checkerboard_small" / "README.md").read_text(encoding="utf-8")
+    assert "checkerboard, fresh points" in text
 
 
 @pytest.mark.slow  # XLA compiles the training step of the whole flow
