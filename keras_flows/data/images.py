@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_flows.data.toy import Seed, _integer, _key
+from keras_flows.data import batches
+from keras_flows.data.batches import Seed
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -74,7 +75,7 @@ def images(
     if not 0.0 <= shift < 0.5:
         raise ValueError(f"shift must be in [0, 0.5), a part of the image, but it is {shift}.")
     depth = 5 if isinstance(source, str) and source == "digits" else 8
-    bits = depth if bits is None else _integer("bits", bits, at_least=1)
+    bits = depth if bits is None else batches.integer("bits", bits, at_least=1)
     if bits > depth:
         raise ValueError(f"bits must be at most {depth} for these images, but it is {bits}.")
     drop = depth - bits
@@ -143,33 +144,20 @@ class Images:
             TypeError: An argument is not an integer.
             ValueError: An argument is out of range.
         """
-        import tensorflow as tf
+        n = len(self)
 
-        batch_size = _integer("batch_size", batch_size, at_least=1)
-        steps = _integer("steps", steps, at_least=1)
-        start = _integer("start", start, at_least=0)
-        key = _key(seed)
-        if start > steps:
-            raise ValueError(f"start must be at most steps, but start={start} and steps={steps}.")
-
-        def rng(what, number):
-            return np.random.default_rng((len(key), *key, what, int(number)))
-
+        # Two: a batch may span epochs.
         @functools.lru_cache(maxsize=2)
-        def order(epoch):
-            return rng(0, epoch).permutation(len(self))
+        def order(key, epoch):
+            return batches.generator(*key, 0, epoch).permutation(n)
 
-        def batch(step):
-            epochs, places = np.divmod(np.arange(batch_size) + step * batch_size, len(self))
-            rows = [order(epoch)[places[epochs == epoch]] for epoch in np.unique(epochs)]
-            return self._augmented(self.pixels[np.concatenate(rows)], rng(1, step))
+        def make(key, step):
+            epochs, places = np.divmod(np.arange(batch_size) + step * batch_size, n)
+            rows = [order(key, int(e))[places[epochs == e]] for e in np.unique(epochs)]
+            rng = batches.generator(*key, 1, step)
+            return self._augmented(self.pixels[np.concatenate(rows)], rng)
 
-        def draw(step):
-            x = tf.numpy_function(batch, [step], tf.uint8)
-            return tf.ensure_shape(x, (batch_size, *self.event_shape))
-
-        batches = tf.data.Dataset.range(start, steps).map(draw)
-        return batches.apply(tf.data.experimental.assert_cardinality(steps - start)).prefetch(4)
+        return batches.dataset(make, self.event_shape, "uint8", batch_size, steps, seed, start)
 
     def _augmented(self, x, rng):
         if self.flip:
@@ -350,7 +338,7 @@ def _size(resize):
     sides = resize if isinstance(resize, (tuple, list)) else (resize, resize)
     if len(sides) != 2:
         raise ValueError(f"resize is (height, width), or one number for both; got {resize!r}.")
-    return tuple(_integer("resize", side, at_least=1) for side in sides)
+    return tuple(batches.integer("resize", side, at_least=1) for side in sides)
 
 
 def _collect(source, size, remedy="", drop=0, path=None):

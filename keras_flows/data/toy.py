@@ -13,18 +13,18 @@ over the whole of `bounds`.
 
 import difflib
 import functools
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from keras_flows.data import batches
+from keras_flows.data.batches import Seed
+
 if TYPE_CHECKING:
     import tensorflow as tf
     from tensorflow_probability import distributions as tfd
-
-Seed = int | tuple[int, ...]
 
 
 def toy(name: str) -> "ToyDensity":
@@ -84,11 +84,8 @@ class ToyDensity:
             TypeError: `n` or a part of `seed` is not an integer.
             ValueError: `n` or a part of `seed` is out of range.
         """
-        n = _integer("n", n, at_least=1)
-        key = _key(seed)
-        # NumPy pads a short seed with zeros, so the length goes in front to keep seeds apart.
-        rng = np.random.default_rng((len(key), *key))
-        return self._draw(rng, n).astype(np.float32)
+        n = batches.integer("n", n, at_least=1)
+        return self._draw(batches.generator(*batches.key(seed)), n).astype(np.float32)
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Return the exact log-density, in nats, of each point.
@@ -143,46 +140,18 @@ class ToyDensity:
             TypeError: An argument is not an integer.
             ValueError: An argument is out of range.
         """
-        import tensorflow as tf
-
-        batch_size = _integer("batch_size", batch_size, at_least=1)
-        steps = _integer("steps", steps, at_least=1)
-        start = _integer("start", start, at_least=0)
-        key = _key(seed)
-        if start > steps:
-            raise ValueError(f"start must be at most steps, but start={start} and steps={steps}.")
-
-        def draw(step):
-            x = tf.numpy_function(
-                lambda i: self.sample(batch_size, seed=(*key, int(i))), [step], tf.float32
-            )
-            return tf.ensure_shape(x, (batch_size, 2))
-
-        batches = tf.data.Dataset.range(start, steps).map(draw)
-        return batches.apply(tf.data.experimental.assert_cardinality(steps - start)).prefetch(2)
+        return batches.dataset(
+            lambda key, step: self.sample(batch_size, seed=(*key, step)),
+            self.event_shape,
+            "float32",
+            batch_size,
+            steps,
+            seed,
+            start,
+        )
 
 
 # --------------------------------------------------------------------- checks on arguments
-
-
-def _integer(name: str, value: int, at_least: int) -> int:
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, but it is {value!r}.") from None
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, but it is {value}.")
-    return value
-
-
-def _key(seed: Seed) -> tuple[int, ...]:
-    parts = seed if isinstance(seed, tuple) else (seed,)
-    if not parts:
-        raise ValueError("seed is an empty tuple: give an integer or a tuple of integers.")
-    key = tuple(_integer("each part of seed", part, at_least=0) for part in parts)
-    if max(key) >= 2**32:
-        raise ValueError(f"each part of seed must be below 2**32, but seed={seed!r}.")
-    return key
 
 
 def _points(x: np.ndarray) -> np.ndarray:
