@@ -117,14 +117,13 @@ def list_(as_json: Json = False):
         return
     _table(
         None,
-        ("name", "parameters", "likelihood", "test NLL, nats", "summary"),
+        ("name", "parameters", "likelihood", "test NLL, nats"),
         (
             (
                 entry.name,
                 f"{entry.parameters:,}",
                 entry.likelihood,
                 "" if entry.test is None else f"{entry.test.nll:.3f}",
-                entry.summary,
             )
             for entry in entries
         ),

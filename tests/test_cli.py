@@ -46,7 +46,7 @@ def test_list_names_every_entry():
     listed = json.loads(run("list", "--json").stdout)
     assert [entry["name"] for entry in listed] == [entry.name for entry in kf.zoo.list()]
     shown = run("list").stdout
-    assert all(entry.summary.split()[0] in shown for entry in kf.zoo.list())
+    assert all(entry.name in shown and f"{entry.parameters:,}" in shown for entry in kf.zoo.list())
 
 
 def test_show_prints_the_card_or_the_metadata(preset):
