@@ -119,3 +119,18 @@ def context(value, shape, x, dtype, finite=True):
     if finite:
         _finite(value, "context")
     return value
+
+
+def context_size(context_shape, embedding):
+    """The size of the context vector that the networks see, None without a context."""
+    if context_shape is None:
+        return None
+    shape = (None, *context_shape)
+    if embedding is not None:
+        shape = embedding.compute_output_shape(shape)
+    if len(shape) != 2:
+        raise ValueError(
+            f"The networks take a context vector per example; this context has the shape "
+            f"{tuple(shape[1:])}. Flatten it, or give a context_embedding that makes a vector."
+        )
+    return int(shape[1])

@@ -72,6 +72,20 @@ def evaluate(
         raise ValueError(f"A standard error needs at least two examples; got {len(x)}.")
     flow.converge()
     scores = log_probs(flow, x, context, batch_size, seed, progress, importance_samples)
+    return summary(flow, scores, importance_samples)
+
+
+def summary(flow, scores, importance_samples=None):
+    """The `Evaluation` of log_probs that are there already.
+
+    Args:
+        flow: The flow that they are of.
+        scores: Array `(n,)` from `log_probs`.
+        importance_samples: As given there.
+
+    Returns:
+        An `Evaluation`.
+    """
     nll = -scores.astype("float64")
     mean = float(nll.mean())
     dims = math.prod(flow.event_shape)

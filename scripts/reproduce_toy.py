@@ -19,7 +19,7 @@ import rich.console
 import typer
 
 import keras_flows as kf
-from keras_flows import data, evaluate, plot, recipes, runner
+from keras_flows import data, plot, recipes, runner
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "toy.md"
 PICTURES = PAGE.parent / "toy"
@@ -43,15 +43,6 @@ RETRAINED = 0.01  # nats, between two trainings of one recipe
 def names():
     """The nine entries, `{density: {model: name}}`."""
     return {d: {m: f"{m}_{d}" for m in MODELS} for d in DENSITIES}
-
-
-def measure(flow, density):
-    """Test NLL, its standard error, KL divergence and its standard error, nats."""
-    x = density.sample(runner.TEST_POINTS, seed=runner.TEST_SEED)
-    log_prob = evaluate.log_probs(flow, x).astype("float64")
-    excess = density.log_prob(x) - log_prob
-    root = len(x) ** 0.5
-    return -log_prob.mean(), log_prob.std(ddof=1) / root, excess.mean(), excess.std(ddof=1) / root
 
 
 def table(rows, results):
@@ -136,7 +127,9 @@ def main(
                 recipe = recipes.get(name)
                 trained = runner.train(name, recipe, output, resume=True, console=console)
             flow = kf.zoo.load(output / name if train else name)
-            nll, error, kl, kl_error = measure(flow, data.toy(density))
+            result = runner.score_on_toy(flow, data.toy(density))
+            nll, error = result["nll"], result["standard_error"]
+            kl, kl_error = result["kl_divergence"], result["kl_standard_error"]
             allowed = RETRAINED + 4 * float(np.hypot(error, kl_error)) if train else ROUNDING
             if abs(nll - shipped.test.nll) > allowed:
                 wrong.append(f"{name}: {nll:.4f} nats, the shipped entry {shipped.test.nll:.4f}")

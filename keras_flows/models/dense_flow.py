@@ -6,7 +6,6 @@ from keras_flows import checks
 from keras_flows.bases import ChannelNormal
 from keras_flows.flow import Flow
 from keras_flows.layers import CouplingNetwork, DenseAttentionBlock
-from keras_flows.models.residual_flows import _context_size
 from keras_flows.transforms import (
     ActNorm,
     Affine,
@@ -124,7 +123,7 @@ class DenseFlow(Flow):
         net = {"depth": coupling_depth, "growth": coupling_growth, "attention": attention}
         net |= {"heads": heads, "recompute": recompute}
         net["dtype"] = keras.dtype_policies.get(network_dtype or policy)
-        size = _context_size(context_shape, context_embedding)
+        size = checks.context_size(context_shape, context_embedding)
         dequantizer = {
             "dequantizer_steps": dequantizer_steps,
             "dequantizer_width": dequantizer_width,

@@ -90,7 +90,7 @@ class _LipschitzFlow(Flow):
         common = {
             "dtype": policy,
             "iterations": arguments["power_iterations"],
-            "context_size": _context_size(context_shape, context_embedding),
+            "context_size": checks.context_size(context_shape, context_embedding),
         }
         # A bound on the block is spent where it counts once, in the last matrix.
         hidden = {
@@ -218,21 +218,6 @@ class _Steps:
             layers = self.model._fully_connected(features, self.hidden, self.last, self.arguments)
             steps += self.block(layers)
         return steps
-
-
-def _context_size(context_shape, embedding):
-    """The size of the context vector that the networks see, None without a context."""
-    if context_shape is None:
-        return None
-    shape = (None, *context_shape)
-    if embedding is not None:
-        shape = embedding.compute_output_shape(shape)
-    if len(shape) != 2:
-        raise ValueError(
-            f"The networks take a context vector per example; this context has the shape "
-            f"{tuple(shape[1:])}. Flatten it, or give a context_embedding that makes a vector."
-        )
-    return int(shape[1])
 
 
 @keras.saving.register_keras_serializable("keras_flows")
