@@ -60,11 +60,35 @@ def likelihood(flow):
     return "biased" if cuts_series(flow) else flow.likelihood
 
 
-def of(flow):
-    """The endpoints `encode` (with log_prob), `decode` and `sample` of a flow.
+def fixed_noise(flow, seed):
+    """The noise of `fixed`: `(1, n)` standard normal numbers, None for a flow that takes none.
+
+    They are those of `numpy.random.default_rng(seed).standard_normal(n)`, in the flow's dtype.
 
     Args:
         flow: A `keras_flows.Flow`.
+        seed: An integer, 0 or more.
+
+    Raises:
+        ValueError: If the seed is anything else.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be an integer, 0 or more; got {seed!r}.")
+    (size,) = flow.noise_shape("encode")
+    if not size:
+        return None
+    return np.random.default_rng(seed).standard_normal((1, size)).astype(flow.compute_dtype)
+
+
+def of(flow, noise_values=None):
+    """The endpoints `encode` (with log_prob), `decode` and `sample` of a flow, and `fixed`.
+
+    `fixed` is log_prob where `encode` has the input `noise`, without that input: the noise is the
+    same for every example and every call.
+
+    Args:
+        flow: A `keras_flows.Flow`.
+        noise_values: See `fixed_noise`; there is no `fixed` without them.
 
     Returns:
         Dictionary from name to `Endpoint`. Inputs are `x` or `z` (`count` and `seed` of
@@ -108,6 +132,11 @@ def of(flow):
         z, log_det = flow.transform.encode(x, flow._embed(context), source)
         return {"log_prob": flow.base.log_prob(z) + log_det, "z": z, "log_det": log_det}
 
+    def fixed(x, context=None):
+        shape = (tf.shape(x)[0], noise_values.shape[1])
+        made = encode(x, context, tf.broadcast_to(tf.constant(noise_values), shape))
+        return {"log_prob": made["log_prob"]}
+
     def decode(z, context=None, noise=None):
         source = None if noise is None else FixedTermsNoise(noise)
         return {"x": flow.transform.decode(z, flow._embed(context), source)}
@@ -128,7 +157,7 @@ def of(flow):
             inputs["noise"] = source.normal(count, flow.noise_shape("decode"), dtype)
         return decoder.function(*(inputs[name] for name in decoder.inputs))
 
-    return {
+    made = {
         "encode": endpoint(
             encode,
             {**specs(x=flow.event_shape), **context, **noise("encode")},
@@ -145,6 +174,10 @@ def of(flow):
             specs(x=flow.event_shape),
         ),
     }
+    if noise_values is not None:
+        inputs = {**specs(x=flow.event_shape), **context}
+        made["fixed"] = endpoint(fixed, inputs, specs(log_prob=()))
+    return made
 
 
 def labels(flow):

@@ -14,11 +14,11 @@ import pydantic
 
 from keras_flows._version import __version__
 from keras_flows.errors import ExportError
-from keras_flows.export import endpoints, parity
+from keras_flows.export import cost, endpoints, parity
 from keras_flows.files import complete_folder, differences, sha256
 
 # The format of an exported folder; raised when a change would make older versions misread one.
-FORMAT = 1
+FORMAT = 2
 MANIFEST, SAMPLE = "manifest.json", "sample.npz"
 # Where the two are, by kind of export: a SavedModel has a folder for what others add to it.
 PLACES = {"onnx": ".", "saved_model": "assets.extra"}
@@ -39,12 +39,30 @@ class Tensor(_Strict):
     units: str | None
 
 
+class Cost(_Strict):
+    """What a graph takes, as measured on the machine that exported it.
+
+    `bytes` and `load_ms` are those of its ONNX file, or of the whole SavedModel, whose signatures
+    load together. `nodes` counts those in loops and functions too. `latency_ms` is the median of
+    several runs on one example, in onnxruntime on a CPU or in TensorFlow.
+    """
+
+    bytes: int
+    nodes: int
+    load_ms: float
+    latency_ms: float
+
+
 class Graph(_Strict):
-    """One exported function: an ONNX file, or a signature of a SavedModel."""
+    """One exported function: an ONNX file, or a signature of a SavedModel.
+
+    `cost` is None in folders of format 1.
+    """
 
     name: str
     inputs: list[Tensor]
     outputs: list[Tensor]
+    cost: Cost | None = None
 
 
 class Inverse(_Strict):
@@ -66,7 +84,8 @@ class Manifest(_Strict):
     """The contents of `manifest.json`.
 
     `round_trip` is the flow's own error in decoding what it encoded, `integers` whether its data
-    are integers, and `checksum` the SHA-256 of the manifest without it.
+    are integers, and `checksum` the SHA-256 of the manifest without it. `noise_seed` is the seed of
+    the noise in `log_prob_fixed` (see `endpoints.fixed_noise`), None without that graph.
     """
 
     format: int = FORMAT
@@ -75,6 +94,7 @@ class Manifest(_Strict):
     model: str
     likelihood: str
     note: str | None
+    noise_seed: int | None = None
     integers: bool
     graphs: dict[str, Graph]
     opset: int | None
@@ -88,7 +108,9 @@ class Manifest(_Strict):
     def signed(self):
         """The same with its checksum."""
         blank = self.model_copy(update={"checksum": ""})
-        digest = hashlib.sha256(blank.model_dump_json().encode()).hexdigest()
+        # Without what a folder of an older format does not have.
+        content = blank.model_dump_json(exclude_unset=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()
         return self.model_copy(update={"checksum": digest})
 
 
@@ -96,10 +118,14 @@ _CUT = (
     "The flow draws how many terms of the power series its log-det sums, which makes it unbiased; "
     "this export sums the fewest it ever does, always, which makes it biased."
 )
+_FIXED = (
+    "The noise of log_prob_fixed is a constant, the same for every example: it gives one draw of "
+    "the random log_prob, whose errors in different examples are not independent."
+)
 _UNITS = {"log_prob": "nats", "log_det": "nats"}
 
 
-def describe(flow, kind, graphs, packages, round_trip, opset=None):
+def describe(flow, kind, graphs, packages, round_trip, noise_seed, opset=None):
     """The manifest of a new export, without its files and the comparison.
 
     Args:
@@ -108,6 +134,7 @@ def describe(flow, kind, graphs, packages, round_trip, opset=None):
         graphs: Dictionary from name to `(file or signature, endpoint, names of its outputs)`.
         packages: Names of the packages whose versions to note.
         round_trip: See `parity.own_round_trip`.
+        noise_seed: The seed of the noise in `log_prob_fixed`, None without that graph.
         opset: ONNX operator set.
     """
     blocks, inverse = flow.blocks, None
@@ -116,12 +143,15 @@ def describe(flow, kind, graphs, packages, round_trip, opset=None):
             tolerance=max(block.tolerance for block in blocks),
             max_iterations=max(block.max_iterations for block in blocks),
         )
+    notes = [_CUT] * endpoints.cuts_series(flow) + [_FIXED] * (noise_seed is not None)
     return Manifest(
+        format=FORMAT,
         kind=kind,
         source=flow.name,
         model=type(flow).__name__,
         likelihood=endpoints.likelihood(flow),
-        note=_CUT if endpoints.cuts_series(flow) else None,
+        note=" ".join(notes) or None,
+        noise_seed=noise_seed,
         integers=flow.transform.dequantizes,
         graphs={
             name: Graph(
@@ -165,14 +195,15 @@ def new_folder(folder):
         yield partial
 
 
-def finish(folder, manifest, recorded, graphs):
-    """Compares a new export with its flow; writes its sample and manifest.
+def finish(folder, manifest, recorded, graphs, nodes):
+    """Compares a new export with its flow, measures it, and writes its sample and manifest.
 
     Args:
         folder: The folder, which holds all other files.
         manifest: See `describe`.
         recorded: See `parity.record`.
         graphs: The exported functions, loaded; see `parity.check`.
+        nodes: The number of nodes of every graph, by name.
 
     Returns:
         A `Report`.
@@ -182,10 +213,20 @@ def finish(folder, manifest, recorded, graphs):
     """
     rows = parity.check(graphs, manifest, recorded)
     report = parity.passed(rows, "The export disagrees with the flow, and is not written")
+    measured = {}
+    for name, graph in manifest.graphs.items():
+        spent = Cost(
+            bytes=_size(folder / graph.name if manifest.kind == "onnx" else folder),
+            nodes=nodes[name],
+            load_ms=round(graphs[name].load_ms, 3),
+            latency_ms=round(cost.latency(graphs[name].run, _one(name, graph, recorded)), 3),
+        )
+        measured[name] = graph.model_copy(update={"cost": spent})
     place = folder / PLACES[manifest.kind]
     place.mkdir(exist_ok=True)
     np.savez_compressed(place / SAMPLE, **recorded)
     update = {
+        "graphs": measured,
         "parity": [Parity(**{k: v for k, v in r._asdict().items() if k != "passed"}) for r in rows],
         "files": {
             path.relative_to(folder).as_posix(): sha256(path)
@@ -196,6 +237,22 @@ def finish(folder, manifest, recorded, graphs):
     manifest = manifest.model_copy(update=update).signed()
     (place / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return report
+
+
+def _size(path):
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _one(name, graph, recorded):
+    """The recorded inputs of a graph, cut to one example."""
+    data = parity.select(recorded, parity.DIRECTIONS[name], "samples")
+    one = {
+        tensor.name: data[tensor.name][:1] if tensor.shape[:1] == ["batch"] else data[tensor.name]
+        for tensor in graph.inputs
+    }
+    return {**one, "count": np.int32(1)} if "count" in one else one
 
 
 def read(folder):

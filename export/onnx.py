@@ -4,23 +4,32 @@ import contextlib
 import logging
 import os
 
+import numpy as np
+
 from keras_flows.errors import ExportError
-from keras_flows.export import endpoints, manifest, parity
+from keras_flows.export import cost, endpoints, manifest, parity
 
 # What tf2onnx converts flows to; above 18 it converts nothing.
 _OPSETS = range(13, 19)
-_OUTPUTS = {"log_prob": ("log_prob",), "encode": ("z", "log_det"), "decode": ("x",)}
+_OUTPUTS = {
+    "log_prob": ("log_prob",),
+    "log_prob_fixed": ("log_prob",),
+    "encode": ("z", "log_det"),
+    "decode": ("x",),
+}
 _PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 
 
-def to_onnx(flow, folder, opset=17):
+def to_onnx(flow, folder, opset=17, seed=0):
     """Writes a flow as ONNX files, compared with the flow before they get their place.
 
     The folder holds `log_prob.onnx` (x to log_prob), `encode.onnx` (x to z and log_det),
     `decode.onnx` (z to x; NaN where the inverse does not converge), `manifest.json`, and
     `sample.npz` with inputs and the flow's outputs on them. Every file takes any batch size.
     Conditional flows have the input `context` as well, and where random numbers are consumed there
-    is an input `noise`, `(batch, n)` standard normal numbers.
+    is an input `noise`, `(batch, n)` standard normal numbers. Where log_prob has it there is also
+    `log_prob_fixed.onnx` (x to log_prob), in which the noise is a constant drawn from the seed, the
+    same for every example: see docs/export.md for what that makes of the number.
 
     A flow that draws how many terms of the power series its log-det sums is exported with the
     fewest, and a log_prob that is biased; the manifest says so.
@@ -30,6 +39,7 @@ def to_onnx(flow, folder, opset=17):
             convergence, and its blocks certified.
         folder: A new folder, or an empty one.
         opset: ONNX operator set, 13 to 18.
+        seed: Of the noise in `log_prob_fixed.onnx`, an integer, 0 or more.
 
     Returns:
         The `keras_flows.export.parity.Report` of the comparison.
@@ -40,7 +50,7 @@ def to_onnx(flow, folder, opset=17):
         ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If something in the flow has no ONNX form, a file disagrees with the flow by
             more than 1e-4 relative, or the folder is not empty.
-        ValueError: If the opset is out of range.
+        ValueError: If the opset or the seed is out of range.
     """
     with _needs_export_extra():
         import onnx
@@ -56,30 +66,38 @@ def to_onnx(flow, folder, opset=17):
     flow.converge()
     flow.certify()
     with manifest.new_folder(folder) as partial:
-        made = endpoints.of(flow)
-        recorded = parity.record(flow, made, _OUTPUTS)
+        noise = endpoints.fixed_noise(flow, seed)
+        made = endpoints.of(flow, noise)
+        graphs = {n: outputs for n, outputs in _OUTPUTS.items() if parity.DIRECTIONS[n] in made}
+        recorded = parity.record(flow, made, graphs)
+        parts = {}
         for direction in ("encode", "decode"):
             model = _convert(made[direction], direction, opset)
-            for name, outputs in _OUTPUTS.items():
+            for name, outputs in graphs.items():
                 if parity.DIRECTIONS[name] == direction:
-                    part = _select(model, made[direction], outputs)
-                    onnx.save(part, partial / f"{name}.onnx")
+                    parts[name] = _select(model, made[direction], outputs)
+        if noise is not None:
+            parts["log_prob_fixed"] = _with_noise(parts["log_prob"], noise)
+        for name, part in parts.items():
+            onnx.save(part, partial / f"{name}.onnx")
         described = manifest.describe(
             flow,
             "onnx",
             {
                 name: (f"{name}.onnx", made[parity.DIRECTIONS[name]], outputs)
-                for name, outputs in _OUTPUTS.items()
+                for name, outputs in graphs.items()
             },
             _PACKAGES,
             parity.own_round_trip(flow, made, recorded),
+            None if noise is None else int(seed),
             opset,
         )
-        return manifest.finish(partial, described, recorded, load(partial, described))
+        nodes = {name: _count_nodes(part.graph) for name, part in parts.items()}
+        return manifest.finish(partial, described, recorded, load(partial, described), nodes)
 
 
 def load(folder, described):
-    """The graphs of an export in onnxruntime: functions from a dictionary of arrays to another.
+    """The graphs of an export in onnxruntime, `cost.Loaded` by name.
 
     Raises:
         ImportError: If onnxruntime is not installed.
@@ -93,12 +111,12 @@ def load(folder, described):
     for name, graph in described.graphs.items():
         path = folder / graph.name
         try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+            session, load_ms = cost.timed(
+                onnxruntime.InferenceSession, str(path), options, ["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime raises many kinds
             raise ExportError(f"{graph.name} does not load in onnxruntime: {error}") from error
-        graphs[name] = _runner(session)
+        graphs[name] = cost.Loaded(_runner(session), load_ms)
     return graphs
 
 
@@ -192,6 +210,37 @@ def _select(model, endpoint, outputs):
         del field[:]
         field.extend(values)
     return part
+
+
+def _with_noise(model, values):
+    """A model whose input `noise` is made inside, from these numbers, for every example of `x`."""
+    import onnx
+    from onnx import numpy_helper
+    from onnx.helper import make_node
+
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    graph = fixed.graph
+    inputs = [value for value in graph.input if value.name != "noise"]
+    constants = {"noise_values": values, "noise_axis": np.array([0]), "noise_one": np.array([1])}
+    nodes = [
+        make_node("Shape", ["x"], ["noise_x_shape"]),
+        make_node("Gather", ["noise_x_shape", "noise_axis"], ["noise_batch"]),
+        make_node("Concat", ["noise_batch", "noise_one"], ["noise_shape"], axis=0),
+        make_node("Expand", ["noise_values", "noise_shape"], ["noise"]),
+        *graph.node,
+    ]
+    del graph.input[:], graph.node[:]
+    graph.input.extend(inputs)
+    graph.node.extend(nodes)
+    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
+    return fixed
+
+
+def _count_nodes(graph):
+    """The nodes of a graph, those inside its loops included."""
+    inner = (attribute.g for node in graph.node for attribute in node.attribute)
+    return len(graph.node) + sum(map(_count_nodes, inner))
 
 
 def _reads(node):

@@ -18,7 +18,14 @@ TOLERANCE = 1e-4
 LEVEL_SHARE = 0.01
 BATCHES = (1, 7, 32)
 KINDS = ("samples", "extreme")
-DIRECTIONS = {"log_prob": "encode", "encode": "encode", "decode": "decode", "sample": "sample"}
+# The endpoint that a graph is of.
+DIRECTIONS = {
+    "log_prob": "encode",
+    "log_prob_fixed": "fixed",
+    "encode": "encode",
+    "decode": "decode",
+    "sample": "sample",
+}
 
 
 class Row(NamedTuple):
@@ -92,7 +99,7 @@ def record(flow, made, graphs):
         given = _inputs(flow, made, np.random.default_rng(0))
         for direction in sorted(directions):
             for kind in KINDS:
-                inputs = _select(given, direction, kind)
+                inputs = select(given, direction, kind)
                 if not inputs:
                     continue
                 outputs = call(made[direction], inputs)
@@ -136,6 +143,8 @@ def _inputs(flow, made, rng):
             x = _extremes(flow.event_shape).astype(dtype)
         put("decode", kind, to_decode)
         put("encode", kind, {"x": x, **context, **noise("encode", n)})
+        if "fixed" in made:
+            put("fixed", kind, {"x": x, **context})
     return inputs
 
 
@@ -257,7 +266,7 @@ def own_round_trip(flow, made, recorded):
         flow.transform.bijective or flow.transform.dequantizes
     ):
         return None
-    data = _select(recorded, "encode", "samples")
+    data = select(recorded, "encode", "samples")
     error = level_error if flow.transform.dequantizes else relative_error
     return error(call(made["decode"], data)["x"], data["x"])
 
@@ -266,7 +275,7 @@ def check(graphs, manifest, recorded):
     """Runs exported graphs on the recorded inputs and compares.
 
     Args:
-        graphs: Dictionary from name to a function from a dictionary of arrays to another.
+        graphs: Dictionary from name to `keras_flows.export.cost.Loaded`.
         manifest: The `keras_flows.export.manifest.Manifest` of the export.
         recorded: See `record`.
 
@@ -280,7 +289,7 @@ def check(graphs, manifest, recorded):
     with full_precision():
         for name in manifest.graphs:
             for kind in KINDS:
-                data = _select(recorded, DIRECTIONS[name], kind)
+                data = select(recorded, DIRECTIONS[name], kind)
                 if data:
                     rows += _check_graph(name, graphs[name], manifest, kind, data)
         if manifest.round_trip is not None:
@@ -288,17 +297,18 @@ def check(graphs, manifest, recorded):
     return rows
 
 
-def _select(recorded, direction, kind):
+def select(recorded, direction, kind):
+    """The recorded arrays of a direction and kind, by name."""
     start = f"{direction}/{kind}/"
     return {key[len(start) :]: value for key, value in recorded.items() if key.startswith(start)}
 
 
-def _check_graph(name, function, manifest, kind, data):
+def _check_graph(name, graph, manifest, kind, data):
     outputs = {tensor.name: ([], []) for tensor in manifest.graphs[name].outputs}
     # The samples in batches of several sizes, anything else as it is.
     for size in BATCHES if kind == "samples" and name != "sample" else (None,):
         cut = data if size is None else {key: value[:size] for key, value in data.items()}
-        made = _run(name, function, manifest, cut)
+        made = _run(name, graph, manifest, cut)
         for output, (got, expected) in outputs.items():
             found, wanted = made.get(output), cut[output]
             if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
@@ -315,15 +325,17 @@ def _check_graph(name, function, manifest, kind, data):
     ]
 
 
-def _run(name, function, manifest, data):
+def _run(name, graph, manifest, data):
     try:
-        return function({tensor.name: data[tensor.name] for tensor in manifest.graphs[name].inputs})
+        return graph.run(
+            {tensor.name: data[tensor.name] for tensor in manifest.graphs[name].inputs}
+        )
     except Exception as error:  # whatever the runtime raises
         raise ExportError(f"{name} does not run: {error}") from error
 
 
 def _check_round_trip(graphs, manifest, recorded):
-    data = _select(recorded, "encode", "samples")
+    data = select(recorded, "encode", "samples")
     z = _run("encode", graphs["encode"], manifest, data)["z"]
     x = _run("decode", graphs["decode"], manifest, {**data, "z": z})["x"]
     own = manifest.round_trip

@@ -224,6 +224,7 @@ def evaluate(
     importance_samples: Annotated[
         int | None, typer.Option(help="Draws of the bound of a flow that has one", min=1)
     ] = None,
+    probes: Annotated[int, typer.Option(help="Draws of a random log_prob to average", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of the draws of a stochastic log_prob")] = 0,
     as_json: Json = False,
 ):
@@ -242,7 +243,9 @@ def evaluate(
         images = _read_images(flow, data, split or (None if folder else "test"), data_dir)
         x, contexts, title = images.pixels, None, images.name
     with _counting("scoring", len(x)) as progress:
-        result = scores.evaluate(flow, x, contexts, batch_size, seed, progress, importance_samples)
+        result = scores.evaluate(
+            flow, x, contexts, batch_size, seed, progress, importance_samples, probes
+        )
     bits_error = None
     if result.bits_per_dim is not None:
         bits_error = result.standard_error / (math.prod(flow.event_shape) * math.log(2.0))
@@ -257,6 +260,9 @@ def evaluate(
     ]
     if importance_samples is not None:
         rows.append(("importance samples", f"{importance_samples:,}"))
+    if result.probes is not None:
+        error = f"{result.estimator_standard_error:.4f} nats ({probes:,} probes)"
+        rows.append(("of the error, the estimator's own", error))
     if bits_error is not None:
         score = f"{result.bits_per_dim:.4f} ± {bits_error:.4f}"
         rows.insert(1, ("bits per dimension", score))
@@ -415,19 +421,42 @@ def export(
     folder: Annotated[Path, typer.Argument(help="New folder to write")],
     format: Annotated[Format, typer.Option("--format", "-f", help="What to write")] = Format.onnx,
     opset: Annotated[int, typer.Option(help="ONNX operator set")] = 17,
+    seed: Annotated[int, typer.Option(help="Of the noise in log_prob_fixed", min=0)] = 0,
     as_json: Json = False,
 ):
     """Export to ONNX or a SavedModel, and check the files against the flow."""
     from keras_flows import export as exports
     from keras_flows import zoo
+    from keras_flows.export import manifest
 
     flow = zoo.load(handle)
     with _err.status(f"exporting to {format.value}, and checking"):
         if format is Format.onnx:
-            exports.to_onnx(flow, folder, opset=opset)
+            exports.to_onnx(flow, folder, opset=opset, seed=seed)
         else:
-            exports.to_saved_model(flow, folder)
-    _print_report(folder, exports.verify(folder), as_json)
+            exports.to_saved_model(flow, folder, seed=seed)
+    report = exports.verify(folder)
+    costs = {name: graph.cost for name, graph in manifest.read(folder).graphs.items()}
+    if as_json:
+        costs = {name: cost.model_dump() for name, cost in costs.items()}
+        _print_json({**_report_json(folder, report), "graphs": costs})
+        return
+    _print_report(folder, report, as_json)
+    size = "file" if format is Format.onnx else "all files"
+    _table(
+        None,
+        ("graph", size, "nodes", "loads in", "runs on one example in"),
+        (
+            (
+                name,
+                f"{cost.bytes / 1000:,.0f} kB",
+                f"{cost.nodes:,}",
+                f"{cost.load_ms:,.1f} ms",
+                f"{cost.latency_ms:,.2f} ms",
+            )
+            for name, cost in costs.items()
+        ),
+    )
 
 
 @command
@@ -440,9 +469,13 @@ def verify(
     _print_report(folder, exports.verify(folder), as_json)
 
 
+def _report_json(folder, report):
+    return {"folder": str(folder), "checks": [row._asdict() for row in report.rows]}
+
+
 def _print_report(folder, report, as_json):
     if as_json:
-        _print_json({"folder": str(folder), "checks": [row._asdict() for row in report.rows]})
+        _print_json(_report_json(folder, report))
         return
     _table(
         f"{folder}: all checks passed",

@@ -5,17 +5,27 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_flows import checks
+
 
 class Evaluation(NamedTuple):
     """Mean negative log-likelihood of a data set.
 
     Attributes:
         nll: Nats per example.
-        standard_error: Of `nll`: the deviation over the examples divided by sqrt(n).
+        standard_error: Of `nll` as the mean over all data there could be: the deviation over the
+            examples divided by sqrt(n). A random log_prob adds to that deviation, so its own error
+            is in here, but for what the examples of a batch share.
         examples: Number of examples.
         likelihood: What the log_probs were: `"exact"`, `"unbiased"`, `"lower_bound"`, `"biased"`.
         bits_per_dim: `nll / (D ln 2)` for flows on integers, else None.
         importance_samples: The draws of an importance-weighted bound, None for another number.
+        probes: The draws of every log_prob that were averaged, None for one.
+        estimator_standard_error: Of `nll` for these very examples, from the draws of a random
+            log_prob alone; None without several. With the mean `b_j` of draw j over the `m`
+            examples of a batch, and its variance over the k draws, it is
+            `sqrt(sum_batches (m / n)^2 var_j(b_j) / k)`. Means of batches, because the examples of
+            a batch share a draw, the number of series terms; batches share none.
     """
 
     nll: float
@@ -24,6 +34,8 @@ class Evaluation(NamedTuple):
     likelihood: str
     bits_per_dim: float | None
     importance_samples: int | None = None
+    probes: int | None = None
+    estimator_standard_error: float | None = None
 
 
 def log_probs(
@@ -43,36 +55,77 @@ def log_probs(
     Returns:
         Array `(n,)`, nats.
     """
+
+    def score(x, context, seed):
+        return flow.log_prob(x, context, seed=seed, num_importance_samples=importance_samples)
+
+    return np.concatenate(_in_batches(score, flow, x, context, batch_size, seed, progress))
+
+
+def _in_batches(score, flow, x, context, batch_size, seed, progress):
+    """The arrays that `score(x, context, seed)` makes of the batches."""
     batch_size = batch_size or (100 if len(flow.event_shape) == 3 else 10_000)
     parts = []
     for start in range(0, max(len(x), 1), batch_size):
         rows = slice(start, start + batch_size)
         part_context = None if context is None else context[rows]
-        part = flow.log_prob(
-            x[rows], part_context, seed=(seed, start), num_importance_samples=importance_samples
-        )
-        parts.append(part.numpy())
+        parts.append(score(x[rows], part_context, (seed, start)).numpy())
         if progress is not None:
-            progress(len(part))
-    return np.concatenate(parts)
+            progress(len(x[rows]))
+    return parts
 
 
 def evaluate(
-    flow, x, context=None, batch_size=None, seed=0, progress=None, importance_samples=None
+    flow,
+    x,
+    context=None,
+    batch_size=None,
+    seed=0,
+    progress=None,
+    importance_samples=None,
+    probes=1,
 ):
-    """Mean negative log-likelihood with its standard error; arguments as in `log_probs`.
+    """Mean negative log-likelihood with its standard error.
+
+    Args:
+        flow: See `log_probs`.
+        x: See `log_probs`.
+        context: See `log_probs`.
+        batch_size: See `log_probs`.
+        seed: See `log_probs`.
+        progress: See `log_probs`.
+        importance_samples: See `log_probs`.
+        probes: How many draws of a random log_prob to average for every example, and, from 2 on,
+            to tell the error of the estimator from.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: If there are fewer than two examples, or an argument does not fit.
+        ValueError: If there are fewer than two examples, several probes are asked of a log_prob
+            that is not random or of an importance-weighted bound, or an argument does not fit.
     """
     if len(x) < 2:
         raise ValueError(f"A standard error needs at least two examples; got {len(x)}.")
+    checks.count(probes, "probes")
     flow.converge()
-    scores = log_probs(flow, x, context, batch_size, seed, progress, importance_samples)
-    return summary(flow, scores, importance_samples)
+    if probes == 1:
+        scores = log_probs(flow, x, context, batch_size, seed, progress, importance_samples)
+        return summary(flow, scores, importance_samples)
+    if importance_samples is not None:
+        raise ValueError(
+            "An importance-weighted bound averages its own draws: give either importance_samples "
+            "or probes."
+        )
+
+    def score(x, context, seed):
+        return flow.log_prob_draws(x, probes, context, seed)
+
+    parts = _in_batches(score, flow, x, context, batch_size, seed, progress)
+    parts = [part.astype("float64") for part in parts]
+    variance = sum((part.sum(axis=1) / len(x)).var(ddof=1) / probes for part in parts)
+    result = summary(flow, np.concatenate(parts, axis=1).mean(axis=0))
+    return result._replace(probes=probes, estimator_standard_error=math.sqrt(variance))
 
 
 def summary(flow, scores, importance_samples=None):

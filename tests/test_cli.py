@@ -92,7 +92,7 @@ def on_images(tmp_path_factory):
     return path
 
 
-def test_evaluate_reads_image_data_sets(on_images, preset, tmp_path):
+def test_evaluate_reads_image_data_sets(on_images, preset, points, tmp_path):
     result = json.loads(run("evaluate", on_images, "digits", "--json").stdout)
     # The digits of 5 bits, reduced to the 4 of the flow.
     x = kf.data.images("digits", "test", bits=4).pixels
@@ -105,6 +105,16 @@ def test_evaluate_reads_image_data_sets(on_images, preset, tmp_path):
     assert train["examples"] == 1500
     shown = run("evaluate", on_images, "digits").stdout
     assert f"{expected.bits_per_dim:.4f} ± " in shown
+    assert "probes" not in shown
+    probed = json.loads(run("evaluate", on_images, "digits", "--probes", 3, "--json").stdout)
+    expected = kf.evaluate.evaluate(kf.zoo.load(on_images), x, probes=3)
+    assert probed["estimator_standard_error"] == pytest.approx(expected.estimator_standard_error)
+    assert probed["probes"] == 3 and probed["nll"] == pytest.approx(expected.nll)
+    shown = run("evaluate", on_images, "digits", "--probes", 3).stdout
+    assert f"{expected.estimator_standard_error:.4f} nats (3 probes)" in shown
+    assert (
+        "draws no random numbers" in run("evaluate", preset, points, "--probes", 2, code=1).stderr
+    )
     assert "not one on images" in run("evaluate", preset, "digits", code=1).stderr
     missing = run("evaluate", on_images, "mnist", "--data-dir", tmp_path, code=1).stderr
     assert "download_and_prepare" in missing and len(missing.splitlines()) == 1
@@ -185,8 +195,10 @@ def test_finetune_improves_and_saves(preset, tmp_path):
 @pytest.mark.parametrize("format", ["onnx", "saved-model"])
 def test_export_and_verify(preset, tmp_path, format):
     folder = tmp_path / "exported"
-    checks = json.loads(run("export", preset, folder, "-f", format, "--json").stdout)["checks"]
-    assert checks and all(check["passed"] for check in checks)
+    result = json.loads(run("export", preset, folder, "-f", format, "--json").stdout)
+    assert result["checks"] and all(check["passed"] for check in result["checks"])
+    graphs = kf.export.manifest.read(folder).graphs
+    assert result["graphs"] == {name: graph.cost.model_dump() for name, graph in graphs.items()}
     assert "all checks passed" in run("verify", folder).stdout
     victim = next(path for path in sorted(folder.rglob("*")) if path.suffix in (".onnx", ".pb"))
     victim.write_bytes(victim.read_bytes()[:-10])

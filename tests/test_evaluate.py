@@ -62,6 +62,45 @@ def test_random_log_probs_repeat_by_seed():
     assert evaluate.evaluate(flow, x).likelihood == "unbiased"
 
 
+def test_probes_tell_the_error_of_the_estimator():
+    case = CASES["idensenet_unbiased"]
+    flow, x = case.flow(), case.data(20)
+    result = evaluate.evaluate(flow, x, batch_size=8, seed=3, probes=5)
+    batches = [(start, x[start : start + 8]) for start in (0, 8, 16)]
+    draws = [flow.log_prob_draws(part, 5, seed=(3, start)).numpy() for start, part in batches]
+    scores = -np.concatenate(draws, axis=1).mean(axis=0)
+    assert result.nll == pytest.approx(scores.mean(), rel=1e-10)
+    assert result.standard_error == pytest.approx(stats.sem(scores), rel=1e-10)
+    assert (result.probes, result.examples, result.likelihood) == (5, 20, "unbiased")
+    # The variance of a weighted sum of independent means.
+    variance = sum((len(d.T) / 20) ** 2 * stats.sem(d.mean(axis=1)) ** 2 for d in draws)
+    assert result.estimator_standard_error == pytest.approx(variance**0.5, rel=1e-10)
+    one = evaluate.evaluate(flow, x, batch_size=8, seed=3)
+    assert one.probes is None and one.estimator_standard_error is None
+
+
+def test_the_error_of_the_estimator_is_the_spread_of_its_repetitions():
+    flow = Flow(UniformDequantization(1), (1,), dtype="float64")
+    x = np.zeros((40, 1))
+    results = [evaluate.evaluate(flow, x, batch_size=10, seed=i, probes=4) for i in range(50)]
+    # log_prob = -(u / 2)^2 / 2 + constant; var(u^2) = 4 / 45.
+    exact = np.sqrt(4.0 / 45.0 / 64.0 / (40 * 4))
+    errors = np.array([result.estimator_standard_error for result in results])
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(exact, rel=0.15)
+    spread = np.std([result.nll for result in results], ddof=1)
+    assert spread == pytest.approx(exact, rel=0.35)
+
+
+def test_probes_that_make_no_sense(gaussian, x):
+    flow = CASES["idensenet_unbiased"].flow()
+    with pytest.raises(ValueError, match="probes must be an integer, at least 1; got 0"):
+        evaluate.evaluate(flow, x[:, :2], probes=0)
+    with pytest.raises(ValueError, match="either importance_samples or probes"):
+        evaluate.evaluate(flow, x[:, :2], importance_samples=2, probes=2)
+    with pytest.raises(ValueError, match="draws no random numbers"):
+        evaluate.evaluate(gaussian, x, probes=2)
+
+
 def test_bits_per_dim():
     flow = Flow(UniformDequantization(3), (2,))
     x = np.random.default_rng(0).integers(8, size=(50, 2))

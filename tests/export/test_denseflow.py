@@ -48,9 +48,14 @@ def given(**inputs):
 
 
 def check(flow, run):
+    (size,) = flow.noise_shape("encode")
+    fixed = np.random.default_rng(0).standard_normal(size).astype("float32")
     for n in (1, 5):
         x, rng = examples(n)
         context = labels(flow, n)
+        expected = flow.log_prob(x, context, noise=InputNoise(np.tile(fixed, (n, 1))))
+        made = run("log_prob_fixed", given(x=x, context=context))
+        np.testing.assert_allclose(made["log_prob"], expected, rtol=1e-4)
         noise = rng.standard_normal((n, *flow.noise_shape("encode"))).astype("float32")
         fed = given(x=x, context=context, noise=noise)
         expected = flow.log_prob(x, context, noise=InputNoise(noise))
@@ -72,6 +77,7 @@ def test_onnx(name, tmp_path):
     assert kf.export.verify(tmp_path / "deployed").rows
     manifest = json.loads((tmp_path / "deployed/manifest.json").read_text(encoding="utf-8"))
     assert manifest["likelihood"] == "lower_bound" and manifest["integers"]
+    assert manifest["noise_seed"] == 0 and "biased" not in manifest["note"]
     inputs = {tensor["name"]: tensor["shape"] for tensor in manifest["graphs"]["decode"]["inputs"]}
     assert inputs["noise"] == ["batch", *flow.noise_shape("decode")]
 

@@ -65,8 +65,13 @@ def test_onnx_files_give_the_numbers_of_the_flow(name, tmp_path):
         np.testing.assert_allclose(encoded, expected, atol=2e-5)
         expected = flow.log_prob(x, noise=FixedTermsNoise(noise))
         np.testing.assert_allclose(log_prob, expected, rtol=2e-5)
+    # The same noise for all, as a constant.
+    numbers = np.random.default_rng(0).standard_normal(flow.noise_shape("encode"))
+    noise = np.tile(numbers.astype("float32"), (5, 1))
+    (log_prob,) = run("log_prob_fixed", x=x)
+    np.testing.assert_allclose(log_prob, flow.log_prob(x, noise=FixedTermsNoise(noise)), rtol=2e-5)
     # One loop for the series of every block in one file, for the inverse in another.
-    for file in ("log_prob", "decode"):
+    for file in ("log_prob", "log_prob_fixed", "decode"):
         graph = onnx.load(tmp_path / "onnx" / f"{file}.onnx").graph
         kinds = [node.op_type for node in nodes(graph)]
         assert kinds.count("Loop") == len(flow.blocks)

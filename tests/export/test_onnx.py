@@ -33,8 +33,10 @@ def test_the_files_give_the_numbers_of_the_flow(exported, fresh, name):
     flow, folder, report = exported(kf.export.to_onnx, name)
     inputs, given = fresh
     assert report.rows and all(row.passed for row in report.rows)
+    random = flow.noise_shape("encode") != (0,)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "decode.onnx", "encode.onnx", "log_prob.onnx", "manifest.json", "sample.npz",
+        "decode.onnx", "encode.onnx", "log_prob.onnx", *["log_prob_fixed.onnx"] * random,
+        "manifest.json", "sample.npz",
     ]  # fmt: skip
     for n in (1, 2, 50):
         x, z, context, noise = inputs(flow, n, seed=n)
@@ -50,6 +52,62 @@ def test_the_files_give_the_numbers_of_the_flow(exported, fresh, name):
         close(made["log_det"], log_prob - flow.base.log_prob(encoded))
         made = run(folder, "decode", given(z=z, context=context))
         close(made["x"], flow.decode(z, context))
+        if random:
+            numbers = np.random.default_rng(0).standard_normal(flow.noise_shape("encode"))
+            noise = np.tile(numbers.astype("float32"), (n, 1))
+            made = run(folder, "log_prob_fixed", given(x=x, context=context))
+            assert list(made) == ["log_prob"]
+            close(made["log_prob"], flow.log_prob(x, context, InputNoise(noise)))
+
+
+def test_fixed_noise_is_that_of_the_recorded_seed(build, fresh, tmp_path):
+    flow, (inputs, _) = build("series"), fresh
+    kf.export.to_onnx(flow, tmp_path, seed=7)
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["noise_seed"] == 7 and "the same for every example" in manifest["note"]
+    x = inputs(flow, 9, seed=1)[0]
+    noise = np.random.default_rng(7).standard_normal((1, 36)).astype("float32")
+    fixed = run(tmp_path, "log_prob_fixed", {"x": x})["log_prob"]
+    with_input = run(tmp_path, "log_prob", {"x": x, "noise": np.repeat(noise, 9, axis=0)})
+    close(fixed, with_input["log_prob"], 1e-6)
+    # An example's number does not depend on its place, or on the others.
+    alone = run(tmp_path, "log_prob_fixed", {"x": x[4:5]})["log_prob"]
+    close(alone, fixed[4:5], 1e-6)
+    other = np.random.default_rng(8).standard_normal((1, 36)).astype("float32")
+    other = run(tmp_path, "log_prob", {"x": x, "noise": np.repeat(other, 9, axis=0)})["log_prob"]
+    assert (np.abs(other - fixed) > 1e-3).all()
+
+
+def test_the_mean_over_fixed_noises_is_unbiased(build):
+    flow = build("series")
+    x = np.tile(flow.sample(3, seed=0), (400, 1))
+    noise = np.repeat([endpoints.fixed_noise(flow, seed)[0] for seed in range(400)], 3, axis=0)
+    fixed = flow.log_prob(x, noise=InputNoise(noise)).numpy().reshape(400, 3)
+    fresh = flow.log_prob(x, seed=0).numpy().reshape(400, 3)
+    error = np.hypot(fixed.std(axis=0), fresh.std(axis=0)) / 20.0
+    assert (np.abs(fixed.mean(axis=0) - fresh.mean(axis=0)) < 4.0 * error).all()
+
+
+def test_the_manifest_says_what_a_graph_takes(exported):
+    _, folder, _ = exported(kf.export.to_onnx, "series")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for name, graph in manifest["graphs"].items():
+        cost, path = graph["cost"], folder / f"{name}.onnx"
+        assert set(cost) == {"bytes", "nodes", "load_ms", "latency_ms"}
+        assert cost["bytes"] == path.stat().st_size
+        model = onnx.load(path).graph
+        loops = [node for node in model.node if node.op_type == "Loop"]
+        inside = sum(len(a.g.node) for node in loops for a in node.attribute)
+        assert cost["nodes"] == len(model.node) + inside > len(model.node) > 0
+        assert 0.0 < cost["latency_ms"] < 1e4 and 0.0 < cost["load_ms"] < 1e5
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, True, "0"])
+def test_a_seed_that_is_none(build, tmp_path, seed):
+    for to in (kf.export.to_onnx, kf.export.to_saved_model):
+        with pytest.raises(ValueError, match=f"seed must be an integer, 0 or more; got {seed!r}"):
+            to(build("series"), tmp_path / "exported", seed=seed)
+        assert nothing_but(tmp_path)
 
 
 def test_the_manifest_says_what_is_in_the_folder(build, tmp_path):
@@ -60,7 +118,9 @@ def test_the_manifest_says_what_is_in_the_folder(build, tmp_path):
     assert manifest["likelihood"] == flow.likelihood == "biased"
     assert manifest["opset"] == 15
     assert manifest["inverse"] == {"tolerance": 1e-6, "max_iterations": 1000}
-    assert manifest["graphs"]["encode"] == {
+    encode = manifest["graphs"]["encode"]
+    encode.pop("cost")
+    assert encode == {
         "name": "encode.onnx",
         "inputs": [
             {"name": "x", "shape": ["batch", 9], "dtype": "float32", "units": None},

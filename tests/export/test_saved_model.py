@@ -29,6 +29,14 @@ for folder in sys.argv[1:]:
             **module.signatures["decode"](z=tf.constant(arrays["z"][:n]), **rest),
         }
         assert sorted(made) == ["log_det", "log_prob", "x", "z"], made
+        fixed = module.signatures.get("log_prob_fixed")
+        assert (fixed is None) == (not noise)
+        if noise:
+            numbers = np.tile(arrays["fixed_noise"], (n, 1)).astype("float32")
+            expected = module.signatures["log_prob"](**{**fed, "noise": tf.constant(numbers)})
+            got = fixed(x=fed["x"], **rest)["log_prob"]
+            np.testing.assert_allclose(got, expected["log_prob"], 2e-5, 2e-5)
+            np.testing.assert_array_equal(got, module.log_prob_fixed(fed["x"])["log_prob"])
         for key, value in made.items():
             np.testing.assert_allclose(value, arrays[f"made_{key}"][:n], 2e-5, 2e-5)
     served = module.signatures["serving_default"](**fed)
@@ -61,6 +69,7 @@ def test_loads_where_only_tensorflow_is(exported, fresh):
         np.savez(
             f"{folder}.npz",
             **given(x=x, z=z, context=context, noise=noise),
+            fixed_noise=np.random.default_rng(0).standard_normal((1, *flow.noise_shape("encode"))),
             made_log_prob=log_prob,
             made_z=encoded,
             made_log_det=log_prob - flow.base.log_prob(encoded),
@@ -96,6 +105,14 @@ def test_the_signatures_are_those_of_serving(exported):
     manifest = json.loads((folder / "assets.extra/manifest.json").read_text(encoding="utf-8"))
     assert sorted(manifest["graphs"]) == ["decode", "encode", "log_prob", "sample"]
     assert manifest["likelihood"] == "exact"
+    assert manifest["noise_seed"] is None and manifest["note"] is None
+    files = [path for path in folder.rglob("*") if "assets.extra" not in path.parts]
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    costs = {name: graph["cost"] for name, graph in manifest["graphs"].items()}
+    assert {cost["bytes"] for cost in costs.values()} == {size}
+    assert all(cost["latency_ms"] > 0.0 and cost["load_ms"] > 0.0 for cost in costs.values())
+    # The inverse is a loop inside a function; its nodes count.
+    assert costs["decode"]["nodes"] > len(module.signatures["decode"].graph.as_graph_def().node)
 
 
 def test_float64(tmp_path, capfd):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 
@@ -106,7 +107,9 @@ def manifest_path(folder, kind):
         (lambda text: text.replace('"likelihood": "exact"', '"likelihood": "eract"'), "changed"),
         (lambda text: text[:-10], "damaged"),
         (lambda text: text.replace('"opset"', '"opsex"'), "damaged: opse"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "reads up to 1"),
+        (lambda text: text.replace('"format": 2', '"format": 3'), "reads up to 2"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "changed"),
+        (lambda text: text.replace('"nodes"', '"node"'), "damaged: graphs.log_prob.cost.node"),
         (lambda text: "[]", "damaged"),
         (lambda text: "", "damaged"),
     ],
@@ -118,6 +121,28 @@ def test_a_changed_manifest(copied, kind, change, message):
     assert change(before) != before
     path.write_text(change(before), encoding="utf-8")
     with pytest.raises(ExportError, match=message):
+        kf.export.verify(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_of_format_1_is_read(copied, kind):
+    folder = copied(kind)
+    path = manifest_path(folder, kind)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    # What format 1 did not have, and the checksum as it was made then.
+    del content["noise_seed"]
+    for graph in content["graphs"].values():
+        del graph["cost"]
+    content.update(format=1, checksum="")
+    compact = manifests.Manifest.model_validate(content).model_dump_json(exclude_unset=True)
+    assert "noise_seed" not in compact and "cost" not in compact and '"format":1' in compact
+    content["checksum"] = hashlib.sha256(compact.encode()).hexdigest()
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert all(row.passed for row in kf.export.verify(folder).rows)
+    assert manifests.read(folder).graphs["log_prob"].cost is None
+    # It is still signed.
+    path.write_text(json.dumps({**content, "source": "other"}), encoding="utf-8")
+    with pytest.raises(ExportError, match="changed"):
         kf.export.verify(folder)
 
 
