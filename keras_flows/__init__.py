@@ -13,7 +13,7 @@ from keras_flows.errors import PresetError as PresetError
 from keras_flows.flow import Flow as Flow
 
 # Imported when first used: they bring TFP, tf2onnx, matplotlib or data libraries.
-_LAZY = ("data", "evaluate", "export", "plot", "tfp", "zoo")
+_LAZY = ("data", "evaluate", "export", "inversion", "plot", "tfp", "zoo")
 
 
 def __getattr__(name):

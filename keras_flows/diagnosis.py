@@ -26,7 +26,7 @@ def explain_decode(transform, z, context, noise):
     examples = len(z)
     for path, x in transform.decode_steps(z, context, noise):
         bad = _count(_any_nan(x))
-        if bad and hasattr(step := _step_at(transform, path), "invert"):
+        if bad and hasattr(step := step_at(transform, path), "invert"):
             raise ConvergenceError(_describe_inversion(path, step, z, context))
         if bad:
             raise NonFiniteError(
@@ -45,7 +45,8 @@ def _count(which):
     return int(tf.reduce_sum(tf.cast(which, tf.int32)))
 
 
-def _step_at(transform, path):
+def step_at(transform, path):
+    """The step that a path of `encode_steps` or `decode_steps` names."""
     for part in path.split("/"):
         if part.isdigit():
             transform = transform.steps[int(part)]

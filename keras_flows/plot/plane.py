@@ -1,4 +1,4 @@
-"""Pictures of flows on the plane. Needs matplotlib: `pip install keras-flows[plot]`."""
+"""Pictures of flows on the plane."""
 
 import itertools
 

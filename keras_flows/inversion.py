@@ -1,0 +1,128 @@
+"""How exactly a flow decodes what it encoded, and with how many iterations."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_flows import checks
+from keras_flows.diagnosis import step_at
+from keras_flows.noise import SeededNoise, as_seed
+from keras_flows.transforms.residual import ResidualBlock
+
+TOLERANCE = 1e-4  # of pixels between black, 0, and white, 1
+
+
+class RoundTrip(NamedTuple):
+    """Data encoded and decoded.
+
+    Errors are in the unit of the data; for a flow on integers, levels divided by the highest level
+    `2^bits - 1`, so that 1 is from black to white.
+
+    Attributes:
+        errors: `(n,)`, the largest error in an element of each example; NaN for an example that
+            the flow refuses: `decode` raises a ConvergenceError, or `encode` a NonFiniteError.
+        mean: The mean error of all elements of the examples that it does not refuse; NaN without
+            any.
+        other_levels: The share of their integers that `decode` gives another level, None for a
+            flow that is not on integers. A number whose dequantization noise is less than the
+            error from the edge of its level may be rounded over it.
+        iterations: `{path: (n,)}`, the fixed-point iterations of every residual block, in the
+            order of decoding.
+    """
+
+    errors: np.ndarray
+    mean: float
+    other_levels: float | None
+    iterations: dict
+
+    @property
+    def refused(self):
+        """The share of the examples that the flow refuses."""
+        return float(np.isnan(self.errors).mean())
+
+    @property
+    def worst(self):
+        """The largest error of the examples that it does not refuse; NaN without any."""
+        decoded = self.errors[~np.isnan(self.errors)]
+        return float(decoded.max()) if len(decoded) else float("nan")
+
+
+def round_trip(flow, x, context=None, seed=0, batch_size=100, progress=None):
+    """Encodes examples, decodes their latents and compares.
+
+    Encoding integers adds noise, and decoding ends with a floor, which hides an error or makes a
+    whole level of it. So what is compared are the continuous numbers: those that come out of the
+    dequantization, and those that decoding makes of the latent, before the floor.
+
+    Args:
+        flow: A `keras_flows.Flow` whose decoding draws nothing.
+        x: Array `(n, *event_shape)`.
+        context: Array `(n, *context_shape)`, or None.
+        seed: Of the noise that encoding draws.
+        batch_size: Examples at a time.
+        progress: Called with the number of examples after every batch.
+
+    Returns:
+        A `RoundTrip`.
+
+    Raises:
+        ValueError: If decoding draws random numbers, so that it does not invert encoding, or an
+            argument does not fit.
+    """
+    if flow.noise_shape("decode") != (0,):
+        raise ValueError(
+            "Decoding draws what encoding this flow does not keep, so it does not give back what "
+            "was encoded, and there is no error to measure. See keras_flows.plot.reconstructions."
+        )
+    checks.count(batch_size, "batch_size")
+    x = checks.batch(x, flow.event_shape, flow.compute_dtype, "x")
+    context = checks.context(context, flow.context_shape, x, flow._context_dtype())
+    flow.converge()
+    run = tf.function(
+        lambda *arguments: _round_trip(flow, *arguments), autograph=False, reduce_retracing=True
+    )
+    parts = []
+    for start in range(0, len(x), batch_size):
+        rows = slice(start, start + batch_size)
+        part = None if context is None else context[rows]
+        parts.append(run(x[rows], part, as_seed((seed, start))))
+        if progress is not None:
+            progress(len(x[rows]))
+    joined = tf.nest.map_structure(lambda *pieces: np.concatenate(pieces), *parts)
+    levels = [2.0**step.bits - 1.0 for step in flow.transform.innermost() if step.dequantizes]
+    unit = levels[0] if levels else 1.0
+    # An infinite number that comes back as one is no agreement: its difference is NaN.
+    errors = np.abs(joined["after"].astype("float64") - joined["before"]).reshape(len(x), -1) / unit
+    kept = ~np.isnan(errors).any(axis=1)
+    differs = joined["decoded"] != x.numpy()
+    return RoundTrip(
+        errors=np.where(kept, errors.max(axis=1), np.nan),
+        mean=float(errors[kept].mean()) if kept.any() else float("nan"),
+        other_levels=float(differs[kept].mean()) if levels and kept.any() else None,
+        iterations=joined["iterations"],
+    )
+
+
+def _round_trip(flow, x, context, seed):
+    """The numbers of one batch before and after, in levels, and what they are decoded to."""
+    transform, context = flow.transform, flow._embed(context)
+    noise = SeededNoise(seed) if flow.noise_shape("encode") != (0,) else None
+    before, after, iterations = x, None, {}
+    for path, z, _ in transform.encode_steps(x, context, noise):
+        step = step_at(transform, path)
+        if step.dequantizes:
+            before = 2.0**step.bits * z
+    for path, decoded in transform.decode_steps(z, context):
+        step = step_at(transform, path)
+        if isinstance(step, ResidualBlock):
+            iterations[path] = step.invert(z, context).iterations
+        if step.dequantizes:
+            after = 2.0**step.bits * z
+        z = decoded
+    return {
+        "before": before,
+        "after": decoded if after is None else after,
+        "decoded": decoded,
+        "iterations": iterations,
+    }
