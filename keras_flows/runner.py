@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 import rich.console
 import rich.progress
 import tensorflow as tf
@@ -17,6 +16,7 @@ import tensorflow as tf
 from keras_flows import data as data_sets
 from keras_flows import evaluate, models, training
 from keras_flows.errors import ConvergenceError
+from keras_flows.image_grid import image_grid
 from keras_flows.recipes import RECIPES
 from keras_flows.zoo.preset import METADATA
 
@@ -228,6 +228,7 @@ class _Pictures:
         self._test = data_sets.images(name, splits[1], **common, **plain)
         self.validation = self._test.pixels[: recipe.validation_examples]
         self.batch_size = recipe.batch_size
+        self._importance_samples = recipe.importance_samples
         height, width, _ = self.train.event_shape
         self.description = (
             f"{self.train.name}: {len(self.train):,} images, {height}×{width}, "
@@ -237,22 +238,27 @@ class _Pictures:
     def draw(self, flow, path):
         """Writes a picture of samples, eight by eight."""
         # White is the highest level of the data: that of the digits is half of what 5 bits hold.
-        x = np.minimum(
-            flow.sample(64, seed=0).numpy() * (255.0 / max(self.validation.max(), 1)), 255.0
-        )
-        tiles = np.pad(x.reshape(8, 8, *x.shape[1:]), [(0, 0)] * 2 + [(1, 1)] * 2 + [(0, 0)])
-        rows, columns, height, width, channels = tiles.shape
-        picture = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
-        path.write_bytes(tf.io.encode_png(picture.astype(np.uint8)).numpy())
+        highest = max(float(self.validation.max()), 1.0)
+        picture = image_grid(flow.sample(64, seed=0), highest=highest)
+        # Whole screen pixels for an image's, at least 400 of them across.
+        size = math.ceil(400 / picture.shape[1])
+        picture = picture.repeat(size, 0).repeat(size, 1)
+        path.write_bytes(tf.io.encode_png(picture).numpy())
 
     def test(self, flow):
         """The test result, as the metadata of a preset have it."""
-        result = evaluate.evaluate(flow, self._test.pixels, batch_size=self.batch_size)
+        result = evaluate.evaluate(
+            flow,
+            self._test.pixels,
+            batch_size=self.batch_size,
+            importance_samples=self._importance_samples,
+        )
         return {
             "nll": result.nll,
             "standard_error": result.standard_error,
             "examples": result.examples,
             "bits_per_dim": result.bits_per_dim,
+            "importance_samples": result.importance_samples,
             "data": self._test.name,
         }
 

@@ -1,4 +1,4 @@
-"""Rewrites the zoo table of README.md from the metadata of the entries."""
+"""Rewrites the zoo tables of README.md from the metadata of the entries."""
 
 from pathlib import Path
 
@@ -10,24 +10,35 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 SCRIPT = "scripts/update_readme.py"
 
 
-def table():
-    """The table of the zoo, Markdown."""
-    rows = [
-        "| entry | parameters | likelihood | test NLL, nats | KL from the truth, nats |",
-        "| --- " * 5 + "|",
-    ]
-    for entry in zoo.list():
+def tables():
+    """The tables of the zoo, Markdown: the plane, then images."""
+    entries = zoo.list()
+    images = [entry for entry in entries if len(entry.event_shape) == 3]
+    plane = [entry for entry in entries if entry not in images]
+    return "\n\n".join(
+        (
+            _table("| entry | parameters | test NLL, nats | KL from the truth, nats |", plane),
+            _table("| entry | parameters | likelihood | test bits/dim |", images),
+        )
+    )
+
+
+def _table(header, entries):
+    rows = [header, "| --- " * 4 + "|"]
+    for entry in entries:
         test = entry.test
-        nll = kl = ""
-        if test is not None:
-            nll = f"{test.nll:.4f} ± {test.standard_error:.4f}"
-        if test is not None and test.kl_divergence is not None:
-            kl = f"{test.kl_divergence:.4f} ± {test.kl_standard_error:.4f}"
         card = f"[`{entry.name}`](zoo/entries/{entry.name}/README.md)"
-        cells = (card, f"{entry.parameters:,}", entry.likelihood, nll, kl)
-        rows.append(f"| {' | '.join(cells)} |")
+        if len(entry.event_shape) == 3:
+            error = test.standard_error * test.bits_per_dim / test.nll
+            numbers = (entry.likelihood, f"{test.bits_per_dim:.4f} ± {error:.4f}")
+        else:
+            numbers = (
+                f"{test.nll:.4f} ± {test.standard_error:.4f}",
+                f"{test.kl_divergence:.4f} ± {test.kl_standard_error:.4f}",
+            )
+        rows.append(f"| {' | '.join((card, f'{entry.parameters:,}', *numbers))} |")
     return "\n".join(rows)
 
 
 if __name__ == "__main__":
-    marked.update(README, SCRIPT, table())
+    marked.update(README, SCRIPT, tables())

@@ -19,7 +19,7 @@ def test_the_zoo_table_is_up_to_date(monkeypatch):
     script = importlib.import_module("update_readme")
     marked = importlib.import_module("marked")
     text = script.README.read_text(encoding="utf-8")
-    updated = marked.updated(text, script.SCRIPT, script.table())
+    updated = marked.updated(text, script.SCRIPT, script.tables())
     assert updated == text, "run python scripts/update_readme.py"
 
 

@@ -92,7 +92,13 @@ def _facts(metadata):
                 f"{test.kl_divergence:.4f} ± {test.kl_standard_error:.4f} nats, same examples",
             )
         if test.bits_per_dim is not None:
-            yield "Test bits per dimension", f"{test.bits_per_dim:.4f}"
+            error = test.standard_error * test.bits_per_dim / test.nll
+            yield "Test bits per dimension", f"{test.bits_per_dim:.4f} ± {error:.4f}"
+        if test.importance_samples is not None:
+            yield (
+                "Estimator of the test result",
+                f"importance-weighted bound of {test.importance_samples:,} draws",
+            )
     if metadata.lipschitz:
         yield (
             "Lipschitz certificate",
@@ -104,7 +110,8 @@ def _facts(metadata):
             "Inverse",
             f"fixed point to {inverse.tolerance:g}, at most {inverse.max_iterations} iterations; "
             f"largest round-trip error {inverse.round_trip_error:.1e} on "
-            f"{inverse.round_trip_examples:,} samples",
+            f"{inverse.round_trip_examples:,} samples"
+            + (", from black to white being 1" if len(metadata.event_shape) == 3 else ""),
         )
     yield "Licence", metadata.licence
 

@@ -15,7 +15,8 @@ class _Strict(pydantic.BaseModel):
 class Test(_Strict):
     """A test result: nats per example, with the standard error over the examples.
 
-    `kl_divergence` is that from the true density to the flow, where the true one is known.
+    `kl_divergence` is that from the true density to the flow, where the true one is known;
+    `importance_samples` the number of draws of an importance-weighted bound.
     """
 
     nll: float
@@ -24,11 +25,15 @@ class Test(_Strict):
     bits_per_dim: float | None = None
     kl_divergence: float | None = None
     kl_standard_error: float | None = None
+    importance_samples: int | None = None
     data: str
 
 
 class Inverse(_Strict):
-    """The inverse: its tolerance, and the round trip measured on samples."""
+    """The inverse: its tolerance, and the round trip measured on samples.
+
+    `round_trip_error` is the `worst` of a `keras_flows.inversion.RoundTrip`.
+    """
 
     tolerance: float
     max_iterations: int
