@@ -162,6 +162,24 @@ def test_recomputing_changes_no_number(compiled):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * (np.abs(other).max() + 1))
 
 
+def test_recomputing_runs_the_branches_twice():
+    counts = []
+    for recompute in (False, True):
+        block = layers.DenseAttentionBlock(2, 3, "proper", 2, recompute=recompute)
+        block.build((None, 2, 2, 4))
+
+        @tf.function(autograph=False)
+        def run(x, block=block):
+            with tf.GradientTape() as tape:
+                y = block(x, training=True)
+            return tape.gradient(y, block.trainable_variables)
+
+        graph = run.get_concrete_function(tf.TensorSpec((None, 2, 2, 4))).graph
+        counts.append(sum(op.type == "Conv2D" for op in graph.get_operations()))
+    # Two of attention, two for each layer of the dense block and one at its end; `mix` once.
+    assert counts == [8, 8 + 7]
+
+
 @pytest.mark.slow
 def test_half_precision_networks_keep_the_bits():
     keras.utils.set_random_seed(0)
