@@ -55,23 +55,25 @@ class LipschitzConcatenation(LipschitzLayer):
     def derive(self, training=False):
         return self.coefficients()
 
-    def jvp(self, x, branch, tangents, branch_tangents, training=False):
-        """Value and tangents; both inputs have tangents of shape `(k, batch, *event)`."""
-        eta = self.derived(training)
-        return (
-            tf.concat([eta[0] * x, eta[1] * branch], axis=-1),
-            tf.concat([eta[0] * tangents, eta[1] * branch_tangents], axis=-1),
-        )
+    def call(self, x, branch, training=False):
+        return tf.concat([x, branch], axis=-1) * self.scale(x.shape[-1], branch.shape[-1])
 
-    def vjp(self, x, branch, training=False):
-        """Value and pullback; the pullback returns one cotangent for each input."""
-        eta = self.derived(training)
-        width = x.shape[-1]
+    def scale(self, width, growth, before=None):
+        """The factor of every channel of the result: `width` times eta1, `growth` times eta2.
 
-        def pullback(cotangents):
-            return eta[0] * cotangents[..., :width], eta[1] * cotangents[..., width:]
+        Args:
+            width: Channels of x.
+            growth: Channels of the branch.
+            before: Factors `(width,)` that x itself still has to be multiplied by.
 
-        return tf.concat([eta[0] * x, eta[1] * branch], axis=-1), pullback
+        Returns:
+            Tensor `(width + growth,)`.
+        """
+        eta = self.derived()
+        first = tf.fill((width,), eta[0])
+        if before is not None:
+            first *= before
+        return tf.concat([first, tf.fill((growth,), eta[1])], axis=0)
 
     def lipschitz_bound(self, branch_bound=1.0):
         """Bound of `x -> concat(eta1 x, eta2 branch(x))` for a branch with the given bound."""

@@ -34,8 +34,45 @@ class _ActivationConfig:
         return cls(**config)
 
 
+def _times(scale, x):
+    return x if scale is None else scale * x
+
+
+class _ScaledLayer(LipschitzLayer):
+    """A layer between two scales, factors of the channels that are not multiplied yet.
+
+    The coefficients of a concatenation multiply all that a network has computed so far, at every
+    example, and again at the next concatenation. The layer that follows can as well multiply the
+    rows of its matrix, `(scale x) W = x (scale W)`, which are few.
+    """
+
+    def scaled_jvp(self, x, tangents, scale, context, training):
+        """`jvp` at `scale * x`, the scale `(channels,)` or None.
+
+        Returns:
+            `(y, tangents, scale)`: the result is `scale * y`, and so are its tangents.
+        """
+        raise NotImplementedError
+
+    def scaled_vjp(self, x, scale, context, training):
+        """`vjp` at `scale * x`, the scale `(channels,)` or None.
+
+        Returns:
+            `(y, pullback, scale)`: the result is `scale * y`; the pullback is that of y by x.
+        """
+        raise NotImplementedError
+
+    def jvp(self, x, tangents, context=None, training=False):
+        y, tangents, scale = self.scaled_jvp(x, tangents, None, context, training)
+        return _times(scale, y), _times(scale, tangents)
+
+    def vjp(self, x, context=None, training=False):
+        y, pullback, scale = self.scaled_vjp(x, None, context, training)
+        return _times(scale, y), lambda cotangents: pullback(_times(scale, cotangents))
+
+
 @keras.saving.register_keras_serializable("keras_flows")
-class ConditionedDense(_ActivationConfig, LipschitzLayer):
+class ConditionedDense(_ActivationConfig, _ScaledLayer):
     """`W phi(x) + V c + b` with the norm of W bounded and V free; W a matrix or a convolution.
 
     Input `(batch, features)` and context `(batch, context_size)`, output `(batch, units)`; with a
@@ -98,19 +135,24 @@ class ConditionedDense(_ActivationConfig, LipschitzLayer):
             shift = tf.reshape(shift, (-1, 1, 1, self.units))
         return y + shift
 
-    def jvp(self, x, tangents, context=None, training=False):
+    def scaled_jvp(self, x, tangents, scale, context, training):
         if self.activation is not None:
-            x, tangents = self.activation.jvp(x, tangents)
-        y, tangents = self.dense.jvp(x, tangents, training)
-        return self._shifted(y, context), tangents
+            x, tangents = self.activation.jvp(_times(scale, x), _times(scale, tangents))
+            scale = None
+        y, tangents = self.dense.jvp(x, tangents, training, scale)
+        return self._shifted(y, context), tangents, None
 
-    def vjp(self, x, context=None, training=False):
+    def scaled_vjp(self, x, scale, context, training):
         if self.activation is None:
-            y, pullback = self.dense.vjp(x, training)
-            return self._shifted(y, context), pullback
-        x, activation_pullback = self.activation.vjp(x)
+            y, pullback = self.dense.vjp(x, training, scale)
+            return self._shifted(y, context), pullback, None
+        x, activation_pullback = self.activation.vjp(_times(scale, x))
         y, dense_pullback = self.dense.vjp(x, training)
-        return self._shifted(y, context), lambda w: activation_pullback(dense_pullback(w))
+
+        def pullback(cotangents):
+            return _times(scale, activation_pullback(dense_pullback(cotangents)))
+
+        return self._shifted(y, context), pullback, None
 
     def lipschitz_bound(self):
         factor = 1.0 if self.activation is None else self.activation.lipschitz_bound()
@@ -131,7 +173,7 @@ class ConditionedDense(_ActivationConfig, LipschitzLayer):
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
+class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
     """A *Dense Layer*: `concat(eta1 x, eta2 phi(W x + V c + b))`, W a matrix or a convolution.
 
     Input `(batch, features)` and context `(batch, context_size)`, output
@@ -195,21 +237,26 @@ class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
         self.concatenation.build()
         self.built = True
 
-    def jvp(self, x, tangents, context=None, training=False):
-        branch, branch_tangents = self.linear.jvp(x, tangents, context, training)
-        branch, branch_tangents = self.activation.jvp(branch, branch_tangents)
-        return self.concatenation.jvp(x, branch, tangents, branch_tangents)
+    def scaled_jvp(self, x, tangents, scale, context, training):
+        branch = self.linear.scaled_jvp(x, tangents, scale, context, training)[:2]
+        branch, branch_tangents = self.activation.jvp(*branch)
+        return (
+            tf.concat([x, branch], axis=-1),
+            tf.concat([tangents, branch_tangents], axis=-1),
+            self.concatenation.scale(x.shape[-1], self.growth, scale),
+        )
 
-    def vjp(self, x, context=None, training=False):
-        branch, linear_pullback = self.linear.vjp(x, context, training)
+    def scaled_vjp(self, x, scale, context, training):
+        branch, linear_pullback, _ = self.linear.scaled_vjp(x, scale, context, training)
         branch, activation_pullback = self.activation.vjp(branch)
-        y, concatenation_pullback = self.concatenation.vjp(x, branch)
+        width = x.shape[-1]
 
         def pullback(cotangents):
-            direct, through = concatenation_pullback(cotangents)
+            direct, through = cotangents[..., :width], cotangents[..., width:]
             return direct + linear_pullback(activation_pullback(through))
 
-        return y, pullback
+        scale = self.concatenation.scale(width, self.growth, scale)
+        return tf.concat([x, branch], axis=-1), pullback, scale
 
     def lipschitz_bound(self):
         return self.concatenation.lipschitz_bound(
@@ -234,11 +281,11 @@ class LipschitzDenseLayer(_ActivationConfig, LipschitzLayer):
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class LipschitzSequential(LipschitzLayer):
+class LipschitzSequential(_ScaledLayer):
     """Lipschitz layers one after the other: the network g of a residual block.
 
     Args:
-        layers: Layers called as `layer(x, context)`.
+        layers: `LipschitzDenseLayer`, `ConditionedDense` and `LipschitzSequential`.
     """
 
     def __init__(self, layers, **kwargs):
@@ -251,15 +298,15 @@ class LipschitzSequential(LipschitzLayer):
             input_shape = layer.compute_output_shape(input_shape)
         self.built = True
 
-    def jvp(self, x, tangents, context=None, training=False):
+    def scaled_jvp(self, x, tangents, scale, context, training):
         for layer in self.layers:
-            x, tangents = layer.jvp(x, tangents, context, training)
-        return x, tangents
+            x, tangents, scale = layer.scaled_jvp(x, tangents, scale, context, training)
+        return x, tangents, scale
 
-    def vjp(self, x, context=None, training=False):
+    def scaled_vjp(self, x, scale, context, training):
         pullbacks = []
         for layer in self.layers:
-            x, pullback = layer.vjp(x, context, training)
+            x, pullback, scale = layer.scaled_vjp(x, scale, context, training)
             pullbacks.append(pullback)
 
         def chained(cotangents):
@@ -267,7 +314,7 @@ class LipschitzSequential(LipschitzLayer):
                 cotangents = pullback(cotangents)
             return cotangents
 
-        return x, chained
+        return x, chained, scale
 
     def lipschitz_bound(self):
         return float(np.prod([layer.lipschitz_bound() for layer in self.layers]))

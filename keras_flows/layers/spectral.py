@@ -102,16 +102,12 @@ class SpectralLayer(LipschitzLayer):
         raise NotImplementedError
 
     def flipped(self, kernel):
-        """The kernel as the transposed map takes it."""
-        return kernel
-
-    def linear_flipped(self, y, flipped):
-        """The transposed map on a batch: `(n, *out)` to `(n, *event)`."""
+        """The kernel `(…, out, channels)` with which `linear` is the transposed map."""
         raise NotImplementedError
 
     def transpose(self, y, kernel):
         """The transposed map on a batch: `(n, *out)` to `(n, *event)`."""
-        return self.linear_flipped(y, self.flipped(kernel))
+        return self.linear(y, self.flipped(kernel))
 
     def _norm_estimate(self, kernel, u, v):
         return tf.reduce_sum(u * self.linear(v[None], kernel)[0])
@@ -128,28 +124,36 @@ class SpectralLayer(LipschitzLayer):
         return kernel / tf.maximum(tf.ones_like(sigma), sigma / self.coeff)
 
     def derive(self, training=False):
-        # The second as the transposed map takes it, once for all terms of a power series.
+        # The second for the transposed map, once for all terms of a power series.
         kernel = self.normalized_kernel(training)
         return kernel, self.flipped(kernel)
 
-    def jvp(self, x, tangents, training=False):
+    def _scaled(self, scale, training):
+        """What `derived` gives, for inputs that a scale `(channels,)`, or None, multiplies."""
+        kernel, flipped = self.derived(training)
+        if scale is None:
+            return kernel, flipped
+        return scale[:, None] * kernel, scale * flipped
+
+    def jvp(self, x, tangents, training=False, scale=None):
+        """As for every layer; with a scale `(channels,)`, that of the layer at `scale * x`."""
         # One product for the value and all tangents.
         stacked = tf.concat([x[None], tangents], axis=0)
-        stacked = self._stacked(self.linear, stacked, self.derived(training)[0])
+        stacked = self._stacked(stacked, self._scaled(scale, training)[0])
         return stacked[0] + self.bias, stacked[1:]
 
-    def vjp(self, x, training=False):
-        kernel, flipped = self.derived(training)
+    def vjp(self, x, training=False, scale=None):
+        """As for every layer; with a scale `(channels,)`, that of the layer at `scale * x`."""
+        kernel, flipped = self._scaled(scale, training)
         return (
             self.linear(x, kernel) + self.bias,
-            lambda cotangents: self._stacked(self.linear_flipped, cotangents, flipped),
+            lambda cotangents: self._stacked(cotangents, flipped),
         )
 
-    @staticmethod
-    def _stacked(function, x, kernel):
-        """Applies a map of batches to `(k, batch, ...)`, as one batch of k * batch."""
+    def _stacked(self, x, kernel):
+        """The linear map on `(k, batch, ...)`, as one batch of k * batch."""
         shape = tf.shape(x)
-        y = function(tf.reshape(x, tf.concat([[-1], shape[2:]], axis=0)), kernel)
+        y = self.linear(tf.reshape(x, tf.concat([[-1], shape[2:]], axis=0)), kernel)
         return tf.reshape(y, tf.concat([shape[:2], tf.shape(y)[1:]], axis=0))
 
     def power_iteration(self, kernel, u, v, iterations):
@@ -160,7 +164,7 @@ class SpectralLayer(LipschitzLayer):
 
         def step(i, u, v, unfinished):
             new_u = _normalize(self.linear(v[None], kernel)[0])
-            new_v = _normalize(self.linear_flipped(new_u[None], flipped)[0])
+            new_v = _normalize(self.linear(new_u[None], flipped)[0])
             if to_tolerance:
                 unfinished = tf.logical_or(_moved(u, new_u), _moved(v, new_v))
             return i + 1, new_u, new_v, unfinished
@@ -262,8 +266,8 @@ class SpectralDense(SpectralLayer):
     def linear(self, x, kernel):
         return tf.matmul(x, kernel)
 
-    def linear_flipped(self, y, flipped):
-        return tf.matmul(y, flipped, transpose_b=True)
+    def flipped(self, kernel):
+        return tf.transpose(kernel)
 
     def converge(self):
         kernel = keras.ops.convert_to_numpy(self.kernel).astype("float64")

@@ -188,9 +188,6 @@ class SpectralConv2D(SpectralLayer):
     def flipped(self, kernel):
         return tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
 
-    def linear_flipped(self, y, flipped):
-        return self.linear(y, flipped)
-
     @property
     def _small(self):
         return np.prod(self.v.shape) <= _SMALL

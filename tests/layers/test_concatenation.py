@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_flows.layers import LipschitzConcatenation
 from keras_flows.models import IDenseNet
@@ -43,7 +42,7 @@ def test_norm_is_that_of_the_bound_for_every_k():
         assert layer.lipschitz_bound(0.3) == pytest.approx(np.hypot(eta[0], 0.3 * eta[1]))
 
 
-def test_value_and_derivatives():
+def test_value_and_scale():
     layer = made()
     layer.k.assign([-1.0, 2.0])
     one, other = layer.coefficients().numpy()
@@ -51,22 +50,10 @@ def test_value_and_derivatives():
     expected = np.concatenate([one * x, other * branch], axis=1)
     np.testing.assert_allclose(layer(x, branch), expected)
     assert layer.compute_output_shape(x.shape, branch.shape) == (4, 5)
-    # A linear map: tangents go through it as values do.
-    tangents, branch_tangents = random(2, 4, 3, seed=2), random(2, 4, 2, seed=3)
-    value, images = layer.jvp(x, branch, tangents, branch_tangents)
-    np.testing.assert_allclose(value, expected)
-    for i in range(2):
-        np.testing.assert_allclose(images[i], layer(tangents[i], branch_tangents[i]))
-    # And its transposed: <w, J t> = <J^T w, t>.
-    cotangents = random(2, 4, 5, seed=4)
-    value, pullback = layer.vjp(x, branch)
-    np.testing.assert_allclose(value, expected)
-    pulled, pulled_branch = pullback(cotangents)
-    assert (pulled.shape, pulled_branch.shape) == (tangents.shape, branch_tangents.shape)
-    np.testing.assert_allclose(
-        tf.reduce_sum(pulled * tangents) + tf.reduce_sum(pulled_branch * branch_tangents),
-        tf.reduce_sum(cotangents * images),
-    )
+    np.testing.assert_allclose(layer.scale(3, 2), [one] * 3 + [other] * 2)
+    # Factors that x has to be multiplied by before.
+    before = random(3, seed=2)
+    np.testing.assert_allclose(layer.scale(3, 2, before), [*(one * before), other, other])
 
 
 def test_fixed_concatenation_is_not_trained():

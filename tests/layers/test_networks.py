@@ -151,6 +151,30 @@ def test_sequential_is_its_layers_in_order():
     assert made.lipschitz_bound() == pytest.approx(np.prod(bounds))
 
 
+@pytest.mark.parametrize("activation", [None, "lipswish"])
+def test_what_follows_a_dense_layer_sees_its_coefficients(activation):
+    # A matrix takes them itself; an activation, and the end of a network, cannot.
+    net = LipschitzSequential(
+        [
+            LipschitzDenseLayer(4, "clipswish", dtype="float64"),
+            ConditionedDense(3, activation, dtype="float64"),
+            LipschitzSequential([LipschitzDenseLayer(2, dtype="float64")], dtype="float64"),
+            LipschitzDenseLayer(2, dtype="float64"),
+        ],
+        dtype="float64",
+    )
+    net.build((None, 2))
+    for weight in net.trainable_weights:
+        if weight.name == "k":
+            weight.assign([-1.0, 2.0])
+    x = random(5, 2)
+    expected = x
+    for layer in net.layers:
+        expected = layer(expected)
+    np.testing.assert_allclose(net(x), expected, rtol=1e-12)
+    check_products(net, x)
+
+
 @NETS
 def test_configuration(net):
     made = grown(net, context_size=3)
