@@ -23,6 +23,7 @@ import keras_flows as kf
 from keras_flows.inversion import TOLERANCE, round_trip
 
 IMAGES = 1000
+COLUMNS = ("images", "worst", "mean", "other levels", "iterations of a block", "refused")
 _out, _err = rich.console.Console(), rich.console.Console(stderr=True)
 
 
@@ -56,26 +57,36 @@ def inputs(entry, flow, data_dir):
     }
 
 
-def measure(entry, flow, data_dir):
-    """Prints the table of a flow; returns its largest error."""
-    table = rich.table.Table(
-        *("images", "worst", "mean", "other levels", "iterations", "refused"),
-        title=f"{entry.name}: errors of decoding, black to white being 1",
-    )
-    worst = 0.0
+def results(entry, flow, data_dir):
+    """Yields `(title, number of images, RoundTrip)` for everything a flow is tried on."""
     for title, x in inputs(entry, flow, data_dir).items():
         with rich.progress.Progress(console=_err, transient=True) as progress:
             task = progress.add_task(f"{entry.name}, {title}", total=len(x))
             result = round_trip(flow, x, progress=lambda n, p=progress, t=task: p.advance(t, n))
-        steps = np.stack(list(result.iterations.values()))
-        table.add_row(
-            f"{title} ({len(x):,})",
-            f"{result.worst:.1e}",
-            f"{result.mean:.1e}",
-            "" if result.other_levels is None else f"{result.other_levels:.1e}",
-            f"{steps.mean():.1f}, at most {steps.max()}",
-            f"{result.refused:.1%}",
-        )
+        yield title, len(x), result
+
+
+def cells(title, count, result):
+    """A line of the table."""
+    steps = np.stack(list(result.iterations.values()))
+    return (
+        f"{title} ({count:,})",
+        f"{result.worst:.1e}",
+        f"{result.mean:.1e}",
+        f"{result.other_levels or 0.0:.1e}",
+        f"{steps.mean():.1f}, at most {steps.max()}",
+        f"{result.refused:.1%}",
+    )
+
+
+def measure(entry, flow, data_dir):
+    """Prints the table of a flow; returns its largest error."""
+    table = rich.table.Table(
+        *COLUMNS, title=f"{entry.name}: error of decoding what was encoded, black to white being 1"
+    )
+    worst = 0.0
+    for title, count, result in results(entry, flow, data_dir):
+        table.add_row(*cells(title, count, result))
         worst = np.nanmax([worst, result.worst])
     _out.print(table)
     return worst

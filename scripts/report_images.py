@@ -1,0 +1,137 @@
+"""Regenerates docs/images.md: what the flows on images reach, how exactly they invert, pictures.
+
+    python scripts/report_images.py --data-dir DIR
+
+Fails where an entry's test result is not the one that its card states, or the inversion error of
+one is above 1e-4.
+"""
+
+import datetime
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import inversion_error
+import marked
+import numpy as np
+import rich.console
+import typer
+from matplotlib.figure import Figure
+
+import keras_flows as kf
+from keras_flows import evaluate
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "images.md"
+PICTURES = PAGE.parent / "images"
+SCRIPT = "scripts/report_images.py"
+# Flows of as many parameters and steps, the first against the second.
+PAIR = "idensenet_lc_mnist", "residual_flow_mnist"
+ROUNDING = 1e-3  # nats, relative; of a mean over float32 log_probs on another machine
+TEMPERATURES = 0.7, 0.85, 1.0
+
+
+def scores(entry, flow, data_dir):
+    """The log_probs of the test images, and those images."""
+    (bits,) = (step.bits for step in flow.transform.innermost() if step.dequantizes)
+    recipe = entry.training["data"]
+    images = kf.data.images(
+        recipe["images"],
+        recipe.get("test", "test"),
+        data_dir=data_dir,
+        bits=bits,
+        resize=flow.event_shape[:2],
+    ).pixels
+    flow.converge()
+    log_prob = evaluate.log_probs(
+        flow,
+        images,
+        batch_size=entry.training["batch_size"],
+        importance_samples=entry.test.importance_samples,
+    )
+    return log_prob.astype("float64"), images
+
+
+def bits_per_dim(nll, entry):
+    """Mean and standard error of negative log-likelihoods in nats, as bits per dimension."""
+    unit = np.prod(entry.event_shape) * np.log(2.0)
+    return nll.mean() / unit, nll.std(ddof=1) / len(nll) ** 0.5 / unit
+
+
+def draw(name, flow, images):
+    """Writes the pictures of a flow."""
+    # White is the highest level of the data: that of the digits is half of what 5 bits hold.
+    white = {"highest": float(images.max())}
+    pictures = {
+        "samples": kf.plot.samples(flow, TEMPERATURES, columns=12, rows=2, **white),
+        "reconstructions": kf.plot.reconstructions(flow, images[:12], **white),
+        "interpolations": kf.plot.interpolations(flow, images[:4], images[4:8], 12, **white),
+    }
+    for kind, figure in pictures.items():
+        figure.savefig(PICTURES / f"{name}_{kind}.png", dpi=110)
+    return [f"![{kind} of {name}](images/{name}_{kind}.png)" for kind in pictures]
+
+
+def draw_curves(entries):
+    """Writes the learning curves of the flows on one data set, held-out bits per dimension."""
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for entry in entries:
+        curve = entry.training["learning_curve"]
+        axis.plot([int(step) for step in curve], curve.values(), "o-", ms=3, label=entry.name)
+    axis.set(xlabel="training step", ylabel="held-out bits per dimension")
+    axis.legend(frameon=False)
+    figure.savefig(PICTURES / "learning_curves.png", dpi=110)
+
+
+def main(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where TensorFlow Datasets keeps data")
+    ] = None,
+):
+    """Regenerates docs/images.md and its pictures."""
+    console = rich.console.Console(stderr=True)
+    entries = {e.name: e for e in kf.zoo.list() if len(e.event_shape) == 3}
+    PICTURES.mkdir(exist_ok=True)
+    lines = ["| entry | parameters | steps | hours | test bits/dim |", "| --- " * 5 + "|"]
+    inverse = ["| entry | " + " | ".join(inversion_error.COLUMNS) + " |", "| --- " * 7 + "|"]
+    pictures, results, wrong = [], {}, []
+    for name, entry in entries.items():
+        console.print(name)
+        flow, training = kf.zoo.load(name), entry.training
+        log_prob, images = scores(entry, flow, data_dir)
+        results[name] = -log_prob
+        if abs(-log_prob.mean() / entry.test.nll - 1.0) > ROUNDING:
+            wrong.append(f"{name}: {-log_prob.mean():.4f} nats, its card {entry.test.nll:.4f}")
+        mean, error = bits_per_dim(-log_prob, entry)
+        cells = (name, f"{entry.parameters:,}", f"{training['steps']:,}", training["hours"])
+        lines.append(f"| {' | '.join(map(str, cells))} | {mean:.4f} ± {error:.4f} |")
+        pictures += ["", f"### {name}", "", *draw(name, flow, images)]
+        if flow.noise_shape("decode") == (0,):
+            for title, count, result in inversion_error.results(entry, flow, data_dir):
+                row = inversion_error.cells(title, count, result)
+                inverse.append(f"| {name} | {' | '.join(row)} |")
+                if result.worst > inversion_error.TOLERANCE:
+                    wrong.append(f"{name} decodes {title} with an error of {result.worst:.1e}")
+    if wrong:
+        sys.exit("\n".join(wrong))
+    if all(name in entries for name in PAIR):
+        first, second = PAIR
+        # Image by image: the hard ones are hard for both.
+        excess, error = bits_per_dim(results[first] - results[second], entries[first])
+        lines += [
+            "",
+            f"{first} minus {second}, image by image: {excess:+.4f} ± {error:.4f} bits/dim.",
+        ]
+        draw_curves([entries[name] for name in PAIR])
+        lines += ["", "![learning curves](images/learning_curves.png)"]
+    packages = ("keras-flows", "tensorflow", "keras")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    stamp = f"{datetime.date.today()}, {versions}; mean ± standard error over the test images."
+    head = ["", "### How exactly they decode", "", *inverse]
+    marked.update(PAGE, SCRIPT, "\n".join([*lines, "", stamp, *head, *pictures]))
+    console.print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
