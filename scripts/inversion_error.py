@@ -27,32 +27,31 @@ COLUMNS = ("images", "worst", "mean", "other levels", "iterations of a block", "
 _out, _err = rich.console.Console(), rich.console.Console(stderr=True)
 
 
-def test_images(entry, flow, bits, data_dir):
-    """Images of the test split that the entry's recipe names, and their name."""
+def test_images(entry, flow, data_dir):
+    """The test split that the entry's recipe names: `keras_flows.data.Images`."""
+    bits = [step.bits for step in flow.transform.innermost() if step.dequantizes]
+    if not bits or len(flow.event_shape) != 3:
+        raise ValueError(f"{entry.name} is no flow on images of integers.")
     recipe = dict((entry.training or {}).get("data") or {})
     if "images" not in recipe:
         raise ValueError(f"{entry.name}: its metadata do not say what images it was trained on.")
-    images = kf.data.images(
+    return kf.data.images(
         recipe["images"],
         recipe.get("test", "test"),
         data_dir=data_dir,
-        bits=bits,
+        bits=bits[0],
         resize=flow.event_shape[:2],
     )
-    return images.name, images.pixels[:IMAGES]
 
 
 def inputs(entry, flow, data_dir):
     """What a flow is tried on: `{name: images}`."""
-    bits = [step.bits for step in flow.transform.innermost() if step.dequantizes]
-    if not bits or len(flow.event_shape) != 3:
-        raise ValueError(f"{entry.name} is no flow on images of integers.")
-    name, pixels = test_images(entry, flow, bits[0], data_dir)
-    shape, levels = flow.event_shape, np.arange(2 ** bits[0])
+    images = test_images(entry, flow, data_dir)
+    shape, levels = flow.event_shape, np.arange(2**images.bits)
     rng = np.random.default_rng(0)
     return {
-        name: pixels,
-        "uniform noise": rng.integers(2 ** bits[0], size=(IMAGES, *shape)),
+        images.name: images.pixels[:IMAGES],
+        "uniform noise": rng.integers(2**images.bits, size=(IMAGES, *shape)),
         "constant": np.broadcast_to(levels.reshape(-1, 1, 1, 1), (len(levels), *shape)),
     }
 

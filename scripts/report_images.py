@@ -33,15 +33,7 @@ TEMPERATURES = 0.7, 0.85, 1.0
 
 def scores(entry, flow, data_dir):
     """The log_probs of the test images, and those images."""
-    (bits,) = (step.bits for step in flow.transform.innermost() if step.dequantizes)
-    recipe = entry.training["data"]
-    images = kf.data.images(
-        recipe["images"],
-        recipe.get("test", "test"),
-        data_dir=data_dir,
-        bits=bits,
-        resize=flow.event_shape[:2],
-    ).pixels
+    images = inversion_error.test_images(entry, flow, data_dir).pixels
     flow.converge()
     log_prob = evaluate.log_probs(
         flow,
