@@ -86,7 +86,8 @@ def test_flows_on_fractions_have_the_unit_of_the_data():
 
 def test_an_inverse_that_does_not_converge_is_refused_and_no_wrong_picture(flow):
     x, last = images(40), flow.blocks[-1]
-    steps = next(iter(round_trip(flow, x).iterations.values()))
+    # Eight of them after it has converged.
+    steps = next(iter(round_trip(flow, x).iterations.values())) - 8
     assert len(set(steps)) > 1
     last.max_iterations = cap = int(steps.max()) - 1
     result = round_trip(flow, x)
