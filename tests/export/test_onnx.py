@@ -209,7 +209,7 @@ def test_an_inverse_that_does_not_converge_is_nan(build, fresh, tmp_path):
     flow, (inputs, _) = build("wide"), fresh
     _, z, _, _ = inputs(flow, 100, seed=3)
     last = flow.blocks[-1]
-    steps = last.invert(z).iterations.numpy()
+    steps = last.invert(z).iterations.numpy() - 8  # eight of them after it has converged
     last.max_iterations = cap = int(np.median(steps))
     endpoint = endpoints.of(flow)["decode"]
     onnx.save(onnx_export._convert(endpoint, "decode", 17), tmp_path / "decode.onnx")
