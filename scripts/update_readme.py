@@ -29,7 +29,7 @@ def _table(header, entries):
         test = entry.test
         card = f"[`{entry.name}`](zoo/entries/{entry.name}/README.md)"
         if len(entry.event_shape) == 3:
-            error = test.standard_error * test.bits_per_dim / test.nll
+            error = test.bits_per_dim_standard_error
             numbers = (entry.likelihood, f"{test.bits_per_dim:.4f} ± {error:.4f}")
         else:
             numbers = (

@@ -92,8 +92,10 @@ def _facts(metadata):
                 f"{test.kl_divergence:.4f} ± {test.kl_standard_error:.4f} nats, same examples",
             )
         if test.bits_per_dim is not None:
-            error = test.standard_error * test.bits_per_dim / test.nll
-            yield "Test bits per dimension", f"{test.bits_per_dim:.4f} ± {error:.4f}"
+            yield (
+                "Test bits per dimension",
+                f"{test.bits_per_dim:.4f} ± {test.bits_per_dim_standard_error:.4f}",
+            )
         if test.importance_samples is not None:
             yield (
                 "Estimator of the test result",

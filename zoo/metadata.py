@@ -28,6 +28,13 @@ class Test(_Strict):
     importance_samples: int | None = None
     data: str
 
+    @property
+    def bits_per_dim_standard_error(self):
+        """The standard error in the unit of `bits_per_dim`, None without that."""
+        if self.bits_per_dim is None:
+            return None
+        return self.standard_error * self.bits_per_dim / self.nll
+
 
 class Inverse(_Strict):
     """The inverse: its tolerance, and the round trip measured on samples.
