@@ -59,6 +59,8 @@ def draw(name, flow, images):
         "reconstructions": kf.plot.reconstructions(flow, images[:12], **white),
         "interpolations": kf.plot.interpolations(flow, images[:4], images[4:8], 12, **white),
     }
+    if any(isinstance(s, kf.transforms.CrossUnitCoupling) for s in flow.transform.innermost()):
+        pictures["noise"] = kf.plot.added_noise(flow, images[:100])
     for kind, figure in pictures.items():
         figure.savefig(PICTURES / f"{name}_{kind}.png", dpi=110)
     return [f"![{kind} of {name}](images/{name}_{kind}.png)" for kind in pictures]
@@ -97,7 +99,9 @@ def main(
             wrong.append(f"{name}: {-log_prob.mean():.4f} nats, its card {entry.test.nll:.4f}")
         mean, error = bits_per_dim(-log_prob, entry)
         cells = (name, f"{entry.parameters:,}", f"{training['steps']:,}", training["hours"])
-        lines.append(f"| {' | '.join(map(str, cells))} | {mean:.4f} ± {error:.4f} |")
+        draws = entry.test.importance_samples
+        cells += (f"{mean:.4f} ± {error:.4f}" + ("" if draws is None else f", k = {draws}"),)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
         pictures += ["", f"### {name}", "", *draw(name, flow, images)]
         if flow.noise_shape("decode") == (0,):
             for title, count, result in inversion_error.results(entry, flow, data_dir):
@@ -119,7 +123,10 @@ def main(
         lines += ["", "![learning curves](images/learning_curves.png)"]
     packages = ("keras-flows", "tensorflow", "keras")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    stamp = f"{datetime.date.today()}, {versions}; mean ± standard error over the test images."
+    stamp = (
+        f"{datetime.date.today()}, {versions}; mean ± standard error over the test images; k are the "
+        "draws of the importance-weighted bound, else log_prob is of one draw."
+    )
     head = ["", "### How exactly they decode", "", *inverse]
     marked.update(PAGE, SCRIPT, "\n".join([*lines, "", stamp, *head, *pictures]))
     console.print(f"wrote {PAGE}")

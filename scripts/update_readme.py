@@ -30,7 +30,8 @@ def _table(header, entries):
         card = f"[`{entry.name}`](zoo/entries/{entry.name}/README.md)"
         if len(entry.event_shape) == 3:
             error = test.bits_per_dim_standard_error
-            numbers = (entry.likelihood, f"{test.bits_per_dim:.4f} ± {error:.4f}")
+            draws = "" if test.importance_samples is None else f", k = {test.importance_samples}"
+            numbers = (entry.likelihood, f"{test.bits_per_dim:.4f} ± {error:.4f}{draws}")
         else:
             numbers = (
                 f"{test.nll:.4f} ± {test.standard_error:.4f}",
