@@ -188,12 +188,11 @@ def _read_images(flow, name, split, data_dir):
 
     if flow.context_shape is not None:
         raise ValueError("This flow is conditional: give its data and --context as files.")
-    bits = [step.bits for step in flow.transform.innermost() if step.dequantizes]
-    if not bits or len(flow.event_shape) != 3:
+    if flow.bits is None or len(flow.event_shape) != 3:
         raise ValueError(
             f"{name!r} is no .npy, .npz, .csv or .parquet file, and this flow is not one on images."
         )
-    options = {"split": split, "data_dir": data_dir, "bits": bits[0]}
+    options = {"split": split, "data_dir": data_dir, "bits": flow.bits}
     images = sets.images(name, **options, resize=flow.event_shape[:2])
     if images.event_shape != flow.event_shape:
         raise ValueError(
@@ -441,7 +440,7 @@ def export(
         costs = {name: cost.model_dump() for name, cost in costs.items()}
         _print_json({**_report_json(folder, report), "graphs": costs})
         return
-    _print_report(folder, report, as_json)
+    _print_checks(folder, report)
     size = "file" if format is Format.onnx else "all files"
     _table(
         None,
@@ -466,17 +465,18 @@ def verify(
     """Check an exported folder: checksums, loading, recorded outputs, round trip."""
     from keras_flows import export as exports
 
-    _print_report(folder, exports.verify(folder), as_json)
+    report = exports.verify(folder)
+    if as_json:
+        _print_json(_report_json(folder, report))
+        return
+    _print_checks(folder, report)
 
 
 def _report_json(folder, report):
     return {"folder": str(folder), "checks": [row._asdict() for row in report.rows]}
 
 
-def _print_report(folder, report, as_json):
-    if as_json:
-        _print_json(_report_json(folder, report))
-        return
+def _print_checks(folder, report):
     _table(
         f"{folder}: all checks passed",
         ("check", "measured", "tolerance"),

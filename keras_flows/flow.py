@@ -82,6 +82,11 @@ class Flow(MaximumLikelihood):
         return self.transform.likelihood
 
     @property
+    def bits(self):
+        """How many bits the integers have that the flow is on; None for continuous data."""
+        return next((step.bits for step in self.transform.innermost() if step.dequantizes), None)
+
+    @property
     def blocks(self):
         """The residual blocks, in the order of encoding."""
         return [step for step in self.transform.innermost() if isinstance(step, ResidualBlock)]

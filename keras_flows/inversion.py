@@ -90,8 +90,7 @@ def round_trip(flow, x, context=None, seed=0, batch_size=100, progress=None):
         if progress is not None:
             progress(len(x[rows]))
     joined = tf.nest.map_structure(lambda *pieces: np.concatenate(pieces), *parts)
-    levels = [2.0**step.bits - 1.0 for step in flow.transform.innermost() if step.dequantizes]
-    unit = levels[0] if levels else 1.0
+    unit = 1.0 if flow.bits is None else 2.0**flow.bits - 1.0
     # An infinite number that comes back as one is no agreement: its difference is NaN.
     errors = np.abs(joined["after"].astype("float64") - joined["before"]).reshape(len(x), -1) / unit
     kept = ~np.isnan(errors).any(axis=1)
@@ -99,7 +98,7 @@ def round_trip(flow, x, context=None, seed=0, batch_size=100, progress=None):
     return RoundTrip(
         errors=np.where(kept, errors.max(axis=1), np.nan),
         mean=float(errors[kept].mean()) if kept.any() else float("nan"),
-        other_levels=float(differs[kept].mean()) if levels and kept.any() else None,
+        other_levels=float(differs[kept].mean()) if flow.bits and kept.any() else None,
         iterations=joined["iterations"],
     )
 
@@ -112,13 +111,13 @@ def _round_trip(flow, x, context, seed):
     for path, z, _ in transform.encode_steps(x, context, noise):
         step = step_at(transform, path)
         if step.dequantizes:
-            before = 2.0**step.bits * z
+            before = 2.0**flow.bits * z
     for path, decoded in transform.decode_steps(z, context):
         step = step_at(transform, path)
         if isinstance(step, ResidualBlock):
             iterations[path] = step.invert(z, context).iterations
         if step.dequantizes:
-            after = 2.0**step.bits * z
+            after = 2.0**flow.bits * z
         z = decoded
     return {
         "before": before,

@@ -29,8 +29,7 @@ _out, _err = rich.console.Console(), rich.console.Console(stderr=True)
 
 def test_images(entry, flow, data_dir):
     """The test split that the entry's recipe names: `keras_flows.data.Images`."""
-    bits = [step.bits for step in flow.transform.innermost() if step.dequantizes]
-    if not bits or len(flow.event_shape) != 3:
+    if flow.bits is None or len(flow.event_shape) != 3:
         raise ValueError(f"{entry.name} is no flow on images of integers.")
     recipe = dict((entry.training or {}).get("data") or {})
     if "images" not in recipe:
@@ -39,7 +38,7 @@ def test_images(entry, flow, data_dir):
         recipe["images"],
         recipe.get("test", "test"),
         data_dir=data_dir,
-        bits=bits[0],
+        bits=flow.bits,
         resize=flow.event_shape[:2],
     )
 

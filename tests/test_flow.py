@@ -217,6 +217,12 @@ def test_what_is_no_integer_is_named(x):
         dequantized().log_prob(x)
 
 
+def test_bits_of_the_integers(flow):
+    inner = Chain([UniformDequantization(3), Affine(1.0, 2.0)])
+    assert Flow(Chain([inner, Affine(1.0, 2.0)]), (2,)).bits == 3
+    assert flow.bits is None
+
+
 def test_the_weakest_part_decides_the_likelihood():
     kinds = {name: CASES[name].flow().likelihood for name in CASES}
     assert kinds["chain_nested"] == kinds["idensenet"] == kinds["logit"] == "exact"

@@ -131,9 +131,8 @@ def _white(flow, highest):
             "This picture is of flows on grey or RGB images, (height, width, 1 or 3); the flow's "
             f"events have the shape {shape}."
         )
-    bits = [step.bits for step in flow.transform.innermost() if step.dequantizes]
     if highest is None:
-        highest = 2.0 ** bits[0] - 1.0 if bits else 1.0
+        highest = 1.0 if flow.bits is None else 2.0**flow.bits - 1.0
     return highest
 
 

@@ -17,7 +17,7 @@ class Transform(keras.layers.Layer):
 
     * `likelihood`: `"exact"`, `"unbiased"`, `"lower_bound"` or `"biased"`, what a log_prob that
       uses this step is.
-    * `dequantizes`: whether it turns integers into continuous numbers.
+    * `dequantizes`: whether it turns integers, of `bits` bits, into continuous numbers.
     * `bijective`: whether decode inverts encode without randomness.
     * `encoded_shape(event_shape)`: the event shape after encoding.
     * `noise_size(direction)`: how many random numbers an example consumes.
