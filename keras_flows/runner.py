@@ -120,11 +120,10 @@ def build(recipe, source):
             f"There is no model {recipe.model!r}; it is a class in keras_flows.models or one of "
             f"{', '.join(models.CONFIGURATIONS)}."
         )
-    for step in flow.transform.innermost():
-        if step.dequantizes and step.bits != source.bits:
-            raise ValueError(
-                f"The flow takes integers of {step.bits} bits, but the data have {source.bits}."
-            )
+    if flow.bits is not None and flow.bits != source.bits:
+        raise ValueError(
+            f"The flow takes integers of {flow.bits} bits, but the data have {source.bits}."
+        )
     layers = flow._flatten_layers()
     if recipe.ema and any(isinstance(x, keras.layers.BatchNormalization) for x in layers):
         raise ValueError(
@@ -140,7 +139,8 @@ def build(recipe, source):
             use_ema=recipe.ema is not None,
             **({} if recipe.ema is None else {"ema_momentum": recipe.ema}),
             **options,
-        )
+        ),
+        jit_compile=recipe.jit_compile,
     )
     # Built before the first step, so that a run without one can be tested and saved, too.
     flow.optimizer.build(flow.trainable_variables)

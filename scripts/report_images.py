@@ -124,8 +124,8 @@ def main(
     packages = ("keras-flows", "tensorflow", "keras")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     stamp = (
-        f"{datetime.date.today()}, {versions}; mean ± standard error over the test images; k are the "
-        "draws of the importance-weighted bound, else log_prob is of one draw."
+        f"{datetime.date.today()}, {versions}; mean ± standard error over the test images; k are "
+        "the draws of the importance-weighted bound, else log_prob is of one draw."
     )
     head = ["", "### How exactly they decode", "", *inverse]
     marked.update(PAGE, SCRIPT, "\n".join([*lines, "", stamp, *head, *pictures]))

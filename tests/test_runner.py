@@ -113,6 +113,12 @@ def test_training_on_images(tmp_path):
     np.testing.assert_allclose(picture[57:97:5, 107:147:5, 0], expected, atol=1.0)
 
 
+@pytest.mark.parametrize(("asked", "used"), [("auto", False), (True, True)])
+def test_a_recipe_may_ask_for_xla(asked, used):
+    recipe = dataclasses.replace(IMAGES, jit_compile=asked)
+    assert runner.build(recipe, kf.data.images("digits")).jit_compile is used
+
+
 def test_a_finished_run_is_tested_and_written_again(tmp_path):
     metadata, _ = run(tmp_path, IMAGES)
     weights = kf.zoo.load(tmp_path / "tiny").get_weights()
