@@ -69,7 +69,7 @@ def to_onnx(flow, folder, opset=17, seed=0):
         noise = endpoints.fixed_noise(flow, seed)
         made = endpoints.of(flow, noise)
         graphs = {n: outputs for n, outputs in _OUTPUTS.items() if parity.DIRECTIONS[n] in made}
-        recorded = parity.record(flow, made, graphs)
+        recorded = parity.record(flow, made, graphs, noise)
         parts = {}
         for direction in ("encode", "decode"):
             model = _convert(made[direction], direction, opset)

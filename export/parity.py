@@ -18,6 +18,8 @@ TOLERANCE = 1e-4
 LEVEL_SHARE = 0.01
 BATCHES = (1, 7, 32)
 KINDS = ("samples", "extreme")
+# How often an input is changed in its last bit, to see which outputs that changes visibly.
+NUDGES = 3
 # The endpoint that a graph is of.
 DIRECTIONS = {
     "log_prob": "encode",
@@ -74,17 +76,19 @@ def passed(rows, failure):
     return Report(tuple(rows))
 
 
-def record(flow, made, graphs):
+def record(flow, made, graphs, fixed_noise):
     """Inputs of every kind, with the flow's outputs on them.
 
     The kinds are `samples` (latents that are standard normal, and data decoded from them) and
-    `extreme` (zeros, and numbers from 1e-30 to ±1e3, contexts included). Noise is standard normal
-    in both, and labels are uniform.
+    `extreme` (zeros, and numbers from 1e-30 to ±1e3, contexts included). Noise is standard normal,
+    in encoding extreme data that of `fixed`, and labels are uniform. Extreme inputs are left out
+    where the flow's own numbers hang on their last bit: they are no right answer to compare with.
 
     Args:
         flow: A `keras_flows.Flow`.
         made: Its endpoints; see `keras_flows.export.endpoints.of`.
         graphs: The names of the graphs to record for.
+        fixed_noise: The noise of `fixed`, `(1, n)`; None for a flow that takes none.
 
     Returns:
         Dictionary from `direction/kind/name` to array; `name` is that of an input or output.
@@ -96,7 +100,7 @@ def record(flow, made, graphs):
     directions = {DIRECTIONS[graph] for graph in graphs}
     recorded = {}
     with full_precision():
-        given = _inputs(flow, made, np.random.default_rng(0))
+        given = _inputs(flow, made, fixed_noise, np.random.default_rng(0))
         for direction in sorted(directions):
             for kind in KINDS:
                 inputs = select(given, direction, kind)
@@ -114,7 +118,7 @@ def record(flow, made, graphs):
     return recorded
 
 
-def _inputs(flow, made, rng):
+def _inputs(flow, made, fixed_noise, rng):
     """The inputs of every direction and kind, keyed as in `record`."""
     dtype, inputs = flow.compute_dtype, {}
 
@@ -134,18 +138,61 @@ def _inputs(flow, made, rng):
         context = _context(flow, rng, n, kind)
         to_decode = {"z": z, **context, **noise("decode", n)}
         x = call(made["decode"], to_decode)["x"]
+        integers = flow.transform.dequantizes
         if kind == "samples":
             if np.isnan(x).any():
                 flow.decode(z, context.get("context"), seed=0)  # raises, and says why
             seed = np.array([1, 2], np.int32)
             put("sample", kind, {"count": np.int32(n), "seed": seed, **context})
-        elif not flow.transform.dequantizes:  # a flow may refuse other numbers than its integers
+        elif not integers:  # a flow may refuse other numbers than its integers
             x = _extremes(flow.event_shape).astype(dtype)
+        fixed = {"x": x, **context}
+        to_encode = {**fixed, **noise("encode", n)}
+        if kind == "extreme":
+            if fixed_noise is not None:
+                to_encode["noise"] = fixed_noise.repeat(n, axis=0)
+            steady = _steady(made["encode"], to_encode, rng, ("x",) if integers else ())
+            to_encode, fixed = (_rows(data, steady) for data in (to_encode, fixed))
+            to_decode = _rows(to_decode, _steady(made["decode"], to_decode, rng))
         put("decode", kind, to_decode)
-        put("encode", kind, {"x": x, **context, **noise("encode", n)})
+        put("encode", kind, to_encode)
         if "fixed" in made:
-            put("fixed", kind, {"x": x, **context})
+            put("fixed", kind, fixed)
     return inputs
+
+
+def _rows(data, kept):
+    """Those rows of every array; nothing if there are none."""
+    return {name: value[kept] for name, value in data.items()} if kept.any() else {}
+
+
+def _steady(endpoint, inputs, rng, exact=()):
+    """Of which examples the outputs do not hang on the last bit of the inputs.
+
+    Args:
+        endpoint: An endpoint.
+        inputs: Its inputs, floating-point numbers except for labels.
+        rng: A NumPy generator.
+        exact: The names of inputs that are not changed, such as integers.
+
+    Returns:
+        Booleans `(n,)`.
+    """
+    expected = call(endpoint, inputs)
+    steady = np.ones(len(next(iter(inputs.values()))), bool)
+    for _ in range(NUDGES):
+        nudged = {name: x if name in exact else _nudged(x, rng) for name, x in inputs.items()}
+        for name, got in call(endpoint, nudged).items():
+            pairs = zip(got, expected[name], strict=True)
+            steady &= [relative_error(a[None], b[None]) <= 0.1 * TOLERANCE for a, b in pairs]
+    return steady
+
+
+def _nudged(x, rng):
+    """Floating-point numbers changed by one part in the precision of their type, up or down."""
+    if not np.issubdtype(x.dtype, np.floating):
+        return x
+    return x * (1.0 + np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.dtype)
 
 
 def call(endpoint, inputs):

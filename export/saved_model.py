@@ -55,7 +55,7 @@ def to_saved_model(flow, folder, seed=0):
         noise = endpoints.fixed_noise(flow, seed)
         made = endpoints.of(flow, noise)
         graphs = {n: outputs for n, outputs in _OUTPUTS.items() if parity.DIRECTIONS[n] in made}
-        recorded = parity.record(flow, made, graphs)
+        recorded = parity.record(flow, made, graphs, noise)
         _write(flow, made, graphs, partial)
         described = manifest.describe(
             flow,

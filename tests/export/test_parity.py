@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+import keras_flows as kf
 from keras_flows.errors import ExportError
-from keras_flows.export import parity
+from keras_flows.export import endpoints, parity
 
 NAN, INF = np.nan, np.inf
 
@@ -51,3 +52,13 @@ def test_a_failed_check_is_an_error_with_its_numbers():
     with pytest.raises(ExportError, match=r"Wrong\. 1 of 2 checks: bad: 0\.25, tolerance 0\.0001"):
         parity.passed(rows, "Wrong")
     assert parity.passed(rows[:1], "Wrong").rows == tuple(rows[:1])
+
+
+def test_inputs_whose_last_bit_decides_are_left_out():
+    # x - 1000 of 1000 is 0, and 1e-4 of the next number: nothing to hold an export to.
+    flow = kf.Flow(kf.transforms.Affine(1000.0, 1.0), (3,))
+    recorded = parity.record(flow, endpoints.of(flow), ("log_prob", "encode", "decode"), None)
+    extreme = parity._extremes((3,)).astype("float32")
+    kept = recorded["encode/extreme/x"]
+    np.testing.assert_array_equal(kept, extreme[~(extreme == 1000.0).all(axis=1)])
+    assert len(kept) == len(recorded["encode/extreme/z"]) == len(extreme) - 1
