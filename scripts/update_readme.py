@@ -29,9 +29,7 @@ def _table(header, entries):
         test = entry.test
         card = f"[`{entry.name}`](zoo/entries/{entry.name}/README.md)"
         if len(entry.event_shape) == 3:
-            error = test.bits_per_dim_standard_error
-            draws = "" if test.importance_samples is None else f", k = {test.importance_samples}"
-            numbers = (entry.likelihood, f"{test.bits_per_dim:.4f} ± {error:.4f}{draws}")
+            numbers = (entry.likelihood, bits_per_dim(test))
         else:
             numbers = (
                 f"{test.nll:.4f} ± {test.standard_error:.4f}",
@@ -39,6 +37,12 @@ def _table(header, entries):
             )
         rows.append(f"| {' | '.join((card, f'{entry.parameters:,}', *numbers))} |")
     return "\n".join(rows)
+
+
+def bits_per_dim(test):
+    """The test result of an entry on images, with its standard error and number of draws."""
+    draws = "" if test.importance_samples is None else f", k = {test.importance_samples}"
+    return f"{test.bits_per_dim:.4f} ± {test.bits_per_dim_standard_error:.4f}{draws}"
 
 
 if __name__ == "__main__":
