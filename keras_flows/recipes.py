@@ -22,7 +22,8 @@ class Recipe:
         batch_size: Examples in a batch.
         optimizer: `class_name` in `keras.optimizers`, and its arguments.
         schedule: `class_name` and arguments of the learning rate: `CosineDecay`, from
-            `learning_rate` to 0 after a linear rise over `warmup_steps`, or
+            `learning_rate` to 0 after a linear rise over `warmup_steps`, and so again from each
+            step and learning rate in `restarts`, where there are any; or
             `keras_flows.training.WarmUp`.
         jit_compile: See `Flow.compile`.
         clip_norm: The gradient is scaled down to this norm; None for no such limit.
@@ -256,10 +257,15 @@ RECIPES = {
         },
         data={"images": "mnist"},
         batch_size=64,
-        steps=10_000,
+        steps=28_000,
         jit_compile=True,
         optimizer=_MUON,
-        schedule={"class_name": "CosineDecay", "learning_rate": 6e-3, "warmup_steps": 200},
+        schedule={
+            "class_name": "CosineDecay",
+            "learning_rate": 6e-3,
+            "warmup_steps": 200,
+            "restarts": [[10_000, 3e-3]],
+        },
         report_every=500,
         validation_examples=500,
         importance_samples=100,

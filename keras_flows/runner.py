@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import rich.console
 import rich.progress
 import tensorflow as tf
@@ -39,7 +40,8 @@ def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, con
         output: Folder.
         data_dir: Where TensorFlow Datasets finds its data; see `keras_flows.data.images`.
         cache_dir: A folder for decoded images; see there.
-        resume: Whether to go on from a saved state, where there is one.
+        resume: Whether to go on from a saved state, where there is one: of this recipe, or of the
+            one that ends where this one has a restart.
         console: A `rich.console.Console` for the reports; standard error by default.
 
     Returns:
@@ -68,7 +70,11 @@ def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, con
     work.mkdir(parents=True, exist_ok=True)
     (work / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")
 
-    flow = keras.models.load_model(state) if state.exists() else build(recipe, source.train)
+    if state.exists():
+        flow = keras.models.load_model(state)
+        flow.optimizer.learning_rate = _schedule(recipe)  # it may have more cycles than the state's
+    else:
+        flow = build(recipe, source.train)
     start = int(flow.optimizer.iterations)
     _drop_rows(work / "history.csv", start // every)
     if start:
@@ -153,14 +159,25 @@ def _schedule(recipe):
     if kind == "WarmUp":
         return training.WarmUp(**options)
     if kind == "CosineDecay":
-        warmup = min(options["warmup_steps"], recipe.steps - 1)
-        return keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0,
-            decay_steps=recipe.steps - warmup,
-            warmup_target=options["learning_rate"],
-            warmup_steps=warmup,
-        )
+        restarts = [pair for pair in options.get("restarts", ()) if pair[0] < recipe.steps]
+        starts, rates = zip((0, options["learning_rate"]), *restarts, strict=True)
+        lengths = np.diff([*starts, recipe.steps])
+        cycles = [
+            _cosine(rate, int(length), options["warmup_steps"])
+            for rate, length in zip(rates, lengths, strict=True)
+        ]
+        return cycles[0] if len(cycles) == 1 else training.Cycles(cycles, starts)
     raise ValueError(f"The schedules are CosineDecay and WarmUp; got {kind!r}.")
+
+
+def _cosine(rate, steps, warmup):
+    warmup = min(warmup, steps - 1)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=steps - warmup,
+        warmup_target=rate,
+        warmup_steps=warmup,
+    )
 
 
 # What is trained on -------------------------------------------------------------------------------
@@ -336,7 +353,7 @@ def _check_state(state, recipe, resume):
             f"{state} is there from a run before: resume it (--resume), or remove {state.parent}."
         )
     before = json.loads((state.parent / "recipe.json").read_text())
-    now = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    now = json.loads(json.dumps(dataclasses.asdict(_first_cycles(recipe, before["steps"]))))
     changed = [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
         for key in now | before
@@ -346,6 +363,18 @@ def _check_state(state, recipe, resume):
         raise ValueError(
             f"{state} is of another recipe: {'; '.join(changed)}. Choose another output folder."
         )
+
+
+def _first_cycles(recipe, steps):
+    """The recipe up to a restart at that step; where there is none, the whole recipe."""
+    restarts = recipe.schedule.get("restarts", ())
+    if steps not in dict(restarts):
+        return recipe
+    schedule = {key: value for key, value in recipe.schedule.items() if key != "restarts"}
+    earlier = [pair for pair in restarts if pair[0] < steps]
+    if earlier:
+        schedule["restarts"] = earlier
+    return dataclasses.replace(recipe, steps=steps, schedule=schedule)
 
 
 def _drop_rows(path, epoch):

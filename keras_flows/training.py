@@ -1,6 +1,7 @@
 """Pieces of a training run: learning rates, averaged weights, exact resume, an error at NaN."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import time
@@ -66,6 +67,46 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return dict(self._config)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Cycles(keras.optimizers.schedules.LearningRateSchedule):
+    """Schedules one after the other: warm restarts.
+
+    `rate(t) = schedule_i(t - start_i)` with the last i of which `start_i ≤ t`.
+
+    Source: Loshchilov and Hutter 2017, *SGDR: Stochastic gradient descent with warm restarts*.
+
+    Args:
+        schedules: A `keras.optimizers.schedules.LearningRateSchedule` for each cycle.
+        starts: The step at which each begins: 0, and then ever later ones.
+    """
+
+    def __init__(self, schedules, starts):
+        starts = [int(start) for start in starts]
+        rising = all(a < b for a, b in itertools.pairwise(starts))
+        if len(schedules) != len(starts) or not starts or starts[0] != 0 or not rising:
+            raise ValueError(
+                "Each schedule needs the step at which it begins: 0, and then ever later ones; got "
+                f"{len(schedules)} schedules, and the steps {starts}."
+            )
+        self.schedules, self.starts = list(schedules), starts
+
+    def __call__(self, step):
+        t = tf.cast(step, "float32")
+        rate = self.schedules[0](t)
+        for schedule, start in zip(self.schedules[1:], self.starts[1:], strict=True):
+            rate = tf.where(t >= start, schedule(t - start), rate)
+        return rate
+
+    def get_config(self):
+        schedules = [keras.saving.serialize_keras_object(x) for x in self.schedules]
+        return {"schedules": schedules, "starts": list(self.starts)}
+
+    @classmethod
+    def from_config(cls, config):
+        schedules = [keras.saving.deserialize_keras_object(x) for x in config["schedules"]]
+        return cls(schedules, config["starts"])
 
 
 @contextlib.contextmanager

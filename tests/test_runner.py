@@ -129,6 +129,21 @@ def test_a_finished_run_is_tested_and_written_again(tmp_path):
     assert len(history(tmp_path)) == 3
 
 
+def test_a_finished_run_goes_on_with_another_cycle(tmp_path):
+    schedule = {**IMAGES.schedule, "restarts": [[6, 0.005]]}
+    longer = dataclasses.replace(IMAGES, steps=10, schedule=schedule)
+    run(tmp_path, IMAGES)
+    _, text = run(tmp_path, longer, resume=True)
+    assert "resuming at step 6" in text
+    run(tmp_path, longer, "whole")
+    one, other = (kf.zoo.load(tmp_path / name).get_weights() for name in ("tiny", "whole"))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    columns = ("step", "learning_rate", "loss", "val_bits_per_dim")
+    rows = [[[row[x] for x in columns] for row in history(tmp_path, y)] for y in ("tiny", "whole")]
+    assert rows[0] == rows[1] and len(rows[0]) == 5
+
+
 def test_rows_after_the_saved_state_are_dropped(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
@@ -159,6 +174,9 @@ def test_a_saved_state_is_not_overwritten_by_accident(tmp_path):
     other = dataclasses.replace(IMAGES, seed=1, batch_size=30)
     with pytest.raises(ValueError, match="batch_size was 20 and is 30; seed was 0 and is 1"):
         run(tmp_path, other, resume=True)
+    # Its last step was at the end of the cosine, which a longer one without a restart is not.
+    with pytest.raises(ValueError, match="steps was 6 and is 10"):
+        run(tmp_path, dataclasses.replace(IMAGES, steps=10), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +278,32 @@ def test_cosine_schedule():
     rate = runner._schedule(dataclasses.replace(TOY, steps=102))
     assert float(rate(1)) == pytest.approx(0.005) and float(rate(2)) == pytest.approx(0.01)
     assert float(rate(52)) == pytest.approx(0.005) and float(rate(102)) == pytest.approx(0.0)
+
+
+def test_cosine_schedule_with_restarts():
+    restarts = {"restarts": [[102, 0.006], [204, 0.004]]}
+    recipe = dataclasses.replace(TOY, steps=306, schedule={**TOY.schedule, **restarts})
+    rate = runner._schedule(recipe)
+    first = runner._schedule(dataclasses.replace(TOY, steps=102))
+    assert [float(rate(step)) for step in (0, 1, 52, 101)] == [
+        float(first(step)) for step in (0, 1, 52, 101)
+    ]
+    for step, value in {102: 0, 103: 0.003, 104: 0.006, 154: 0.003, 206: 0.004, 256: 0.002}.items():
+        assert float(rate(step)) == pytest.approx(value)
+    # A shorter run, as by `--steps`, has the cycles that begin in it.
+    assert runner._schedule(dataclasses.replace(recipe, steps=150)).starts == [0, 102]
+    assert float(runner._schedule(dataclasses.replace(recipe, steps=102))(52)) == float(first(52))
+
+
+def test_cycles():
+    rate = training.Cycles([training.WarmUp(0.1, 4), training.WarmUp(0.2, 2)], [0, 10])
+    expected = {0: 0.025, 9: 0.1, 10: 0.1, 11: 0.2, 99: 0.2}
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rate))
+    for step, value in expected.items():
+        assert float(rate(step)) == float(again(step)) == pytest.approx(value)
+    for starts in ([0], [1, 10], [0, 0], [0, 10, 20]):
+        with pytest.raises(ValueError, match="2 schedules, and the steps"):
+            training.Cycles(rate.schedules, starts)
 
 
 def test_warm_up_and_decay():
