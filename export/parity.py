@@ -14,6 +14,8 @@ from keras_flows.errors import ExportError
 from keras_flows.export import endpoints
 
 TOLERANCE = 1e-4
+# At most so much more is given to a flow whose own numbers are rounded that much.
+ROUNDING_TOLERANCE = 1e-2
 # Of integers: the share of elements that rounding before a floor may move by one level.
 LEVEL_SHARE = 0.01
 BATCHES = (1, 7, 32)
@@ -84,6 +86,10 @@ def record(flow, made, graphs, fixed_noise):
     in encoding extreme data that of `fixed`, and labels are uniform. Extreme inputs are left out
     where the flow's own numbers hang on their last bit: they are no right answer to compare with.
 
+    A third kind, `rounding`, has for each output on the samples how far a change of the inputs in
+    their last bit takes it, as a `relative_error`. An export adds its numbers up in another order,
+    and cannot be nearer to the flow than that.
+
     Args:
         flow: A `keras_flows.Flow`.
         made: Its endpoints; see `keras_flows.export.endpoints.of`.
@@ -115,7 +121,16 @@ def record(flow, made, graphs, fixed_noise):
                     )
                 for name, value in {**inputs, **outputs}.items():
                     recorded[f"{direction}/{kind}/{name}"] = value
+                if kind == "samples" and direction != "sample":
+                    rng, exact = np.random.default_rng(1), _exact(flow, direction)
+                    for name, errors in _nudges(made[direction], inputs, rng, exact).items():
+                        recorded[f"{direction}/rounding/{name}"] = np.max(errors)
     return recorded
+
+
+def _exact(flow, direction):
+    """The names of the inputs that are integers, and are not changed."""
+    return ("x",) if flow.transform.dequantizes and direction != "decode" else ()
 
 
 def _inputs(flow, made, fixed_noise, rng):
@@ -151,9 +166,9 @@ def _inputs(flow, made, fixed_noise, rng):
         if kind == "extreme":
             if fixed_noise is not None:
                 to_encode["noise"] = fixed_noise.repeat(n, axis=0)
-            steady = _steady(made["encode"], to_encode, rng, ("x",) if integers else ())
+            steady = _steady(made["encode"], to_encode, rng, _exact(flow, "encode"))
             to_encode, fixed = (_rows(data, steady) for data in (to_encode, fixed))
-            to_decode = _rows(to_decode, _steady(made["decode"], to_decode, rng))
+            to_decode = _rows(to_decode, _steady(made["decode"], to_decode, rng, ()))
         put("decode", kind, to_decode)
         put("encode", kind, to_encode)
         if "fixed" in made:
@@ -166,26 +181,40 @@ def _rows(data, kept):
     return {name: value[kept] for name, value in data.items()} if kept.any() else {}
 
 
-def _steady(endpoint, inputs, rng, exact=()):
-    """Of which examples the outputs do not hang on the last bit of the inputs.
+def _steady(endpoint, inputs, rng, exact):
+    """Of which examples the outputs do not hang on the last bit of the inputs: booleans `(n,)`.
 
     Args:
         endpoint: An endpoint.
         inputs: Its inputs, floating-point numbers except for labels.
         rng: A NumPy generator.
         exact: The names of inputs that are not changed, such as integers.
+    """
+    errors = _nudges(endpoint, inputs, rng, exact).values()
+    return np.max(list(errors), axis=0) <= 0.1 * TOLERANCE
+
+
+def _nudges(endpoint, inputs, rng, exact):
+    """How far a change of the inputs in their last bit takes the outputs.
+
+    Args:
+        endpoint: An endpoint.
+        inputs: See `_steady`.
+        rng: A NumPy generator.
+        exact: See `_steady`.
 
     Returns:
-        Booleans `(n,)`.
+        Dictionary from output to the largest `relative_error` of each example, `(n,)`.
     """
     expected = call(endpoint, inputs)
-    steady = np.ones(len(next(iter(inputs.values()))), bool)
+    errors = {name: np.zeros(len(value)) for name, value in expected.items()}
     for _ in range(NUDGES):
         nudged = {name: x if name in exact else _nudged(x, rng) for name, x in inputs.items()}
         for name, got in call(endpoint, nudged).items():
             pairs = zip(got, expected[name], strict=True)
-            steady &= [relative_error(a[None], b[None]) <= 0.1 * TOLERANCE for a, b in pairs]
-    return steady
+            found = [relative_error(a[None], b[None]) for a, b in pairs]
+            errors[name] = np.maximum(errors[name], found)
+    return errors
 
 
 def _nudged(x, rng):
@@ -337,8 +366,9 @@ def check(graphs, manifest, recorded):
         for name in manifest.graphs:
             for kind in KINDS:
                 data = select(recorded, DIRECTIONS[name], kind)
+                own = select(recorded, DIRECTIONS[name], "rounding") if kind == "samples" else {}
                 if data:
-                    rows += _check_graph(name, graphs[name], manifest, kind, data)
+                    rows += _check_graph(name, graphs[name], manifest, kind, data, own)
         if manifest.round_trip is not None:
             rows.append(_check_round_trip(graphs, manifest, recorded))
     return rows
@@ -350,7 +380,7 @@ def select(recorded, direction, kind):
     return {key[len(start) :]: value for key, value in recorded.items() if key.startswith(start)}
 
 
-def _check_graph(name, graph, manifest, kind, data):
+def _check_graph(name, graph, manifest, kind, data, own):
     outputs = {tensor.name: ([], []) for tensor in manifest.graphs[name].outputs}
     # The samples in batches of several sizes, anything else as it is.
     for size in BATCHES if kind == "samples" and name != "sample" else (None,):
@@ -366,9 +396,10 @@ def _check_graph(name, graph, manifest, kind, data):
             got.append(found)
             expected.append(wanted)
     return [
-        _row(f"{name} on {kind}: {output}", *map(np.concatenate, pairs), kind, levels)
+        _row(f"{name} on {kind}: {output}", *map(np.concatenate, pairs), kind, levels, rounding)
         for output, pairs in outputs.items()
         for levels in [manifest.integers and output == "x"]
+        for rounding in [0.0 if levels else min(own.get(output, 0.0), 0.1 * ROUNDING_TOLERANCE)]
     ]
 
 

@@ -62,3 +62,18 @@ def test_inputs_whose_last_bit_decides_are_left_out():
     kept = recorded["encode/extreme/x"]
     np.testing.assert_array_equal(kept, extreme[~(extreme == 1000.0).all(axis=1)])
     assert len(kept) == len(recorded["encode/extreme/z"]) == len(extreme) - 1
+
+
+@pytest.mark.parametrize(
+    ("shift", "tolerance"), [(0.0, 1e-4), (1000.0, 10 * 2.0**-13), (1e5, 1e-2)]
+)
+def test_the_tolerance_follows_the_rounding_of_the_flow(shift, tolerance, tmp_path):
+    # z = x - shift of x about shift: 1000 is nudged by 1000 · 2⁻²³, which is rounded to 2⁻¹³.
+    flow = kf.Flow(kf.transforms.Affine(shift, 1.0), (1,))
+    report = kf.export.to_saved_model(flow, tmp_path / "export")
+    verified = kf.export.verify(tmp_path / "export")
+    for rows in (report.rows, verified.rows):
+        tolerances = {row.check: row.tolerance for row in rows}
+        assert tolerances["encode on samples: z"] == pytest.approx(tolerance, rel=0.01)
+        assert tolerances["decode on samples: x"] == 1e-4
+        assert tolerances["encode on extreme: z"] == 1e-4
