@@ -1,7 +1,30 @@
 """Checks of what people pass in, with errors that say what was given and what is needed."""
 
+import difflib
+
 import numpy as np
 import tensorflow as tf
+
+
+def suggestion(name, names):
+    """`" Did you mean …?"` with the nearest of some names, or nothing."""
+    near = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def known(name, table, what):
+    """The entry of a table by name, or an error with the nearest name and all that there are.
+
+    Args:
+        name: A name.
+        table: Dictionary by name.
+        what: What the names are of, for the message.
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    raise ValueError(
+        f"Unknown {what} {name!r}.{suggestion(name, table)} Known: {', '.join(table)}."
+    )
 
 
 def event_shape(shape):

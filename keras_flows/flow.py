@@ -6,11 +6,12 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_flows import checks, diagnosis, importance
+from keras_flows import checks, diagnosis
 from keras_flows.bases import StandardNormal
-from keras_flows.lipschitz import certify
-from keras_flows.maximum_likelihood import MaximumLikelihood
+from keras_flows.measure.certificate import certify
 from keras_flows.noise import Noise, ReplayedNoise, ScaledNoise, SeededNoise, as_seed
+from keras_flows.numerics import importance
+from keras_flows.training.model import MaximumLikelihood
 from keras_flows.transforms.residual import ResidualBlock
 
 
@@ -102,7 +103,7 @@ class Flow(MaximumLikelihood):
         return (self.transform.noise_size(direction),)
 
     def certify(self):
-        """Certified Lipschitz bounds of all residual blocks; see `keras_flows.lipschitz`."""
+        """Certified Lipschitz bounds of all residual blocks; see `keras_flows.measure`."""
         return certify(self)
 
     # Density, latent, samples ---------------------------------------------------------------

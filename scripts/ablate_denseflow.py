@@ -21,7 +21,10 @@ import rich.console
 import typer
 
 import keras_flows as kf
-from keras_flows import data, evaluate, recipes, runner
+from keras_flows import data
+from keras_flows.measure import evaluation as evaluate
+from keras_flows.models import registry
+from keras_flows.training import run as runner
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "denseflow.md"
 SCRIPT = "scripts/ablate_denseflow.py"
@@ -29,7 +32,7 @@ IMPORTANCE_SAMPLES = 20
 TOLERANCE = 0.01  # of the number of parameters, where it should be equal
 
 # Shorter than the recipe, and tested with fewer draws.
-BASE = dataclasses.replace(recipes.get("denseflow_digits"), steps=800, importance_samples=None)
+BASE = dataclasses.replace(registry.recipe("denseflow_digits"), steps=800, importance_samples=None)
 # Title, arguments that are not those of the base, whether there are as many parameters.
 VARIANTS = {
     "base": ("DenseFlow", {}, True),

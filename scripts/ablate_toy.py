@@ -15,7 +15,8 @@ import marked
 import rich.console
 import typer
 
-from keras_flows import recipes, runner
+from keras_flows.models import registry
+from keras_flows.training import run as runner
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "toy.md"
 SCRIPT = "scripts/ablate_toy.py"
@@ -39,7 +40,7 @@ def main(steps: Annotated[int, typer.Option(help="Training steps of every run.")
     """Rewrites the table of docs/toy.md."""
     console = rich.console.Console(stderr=True)
     lines = [f"| checkerboard, {steps:,} steps | test NLL, nats |", "| --- | --- |"]
-    recipe = dataclasses.replace(recipes.get(RECIPE), steps=steps)
+    recipe = dataclasses.replace(registry.recipe(RECIPE), steps=steps)
     for title, variant in variants(recipe):
         console.print(title)
         with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,9 @@ import rich.table
 import tensorflow as tf
 import typer
 
-from keras_flows import data, recipes, runner
+from keras_flows import data
+from keras_flows.models import registry
+from keras_flows.training import run as runner
 
 SIZE = 2000  # of the square matrices of the plain product
 FORWARD_PASSES = 9
@@ -53,7 +55,7 @@ def main(rounds: int = 5, steps: int = 20):
     """Prints the table for the three models of the toy table."""
     table = rich.table.Table("model", "ms a step", "GFLOP/s", "plain product", "fraction")
     for name in ("residual_flow", "idensenet", "idensenet_lc"):
-        recipe = recipes.get(f"{name}_two_circles")
+        recipe = registry.recipe(f"{name}_two_circles")
         density = data.toy(recipe.data["toy"])
         flow = runner.build(recipe, density)
         batches = density.dataset(recipe.batch_size, (rounds + 1) * steps, 0)

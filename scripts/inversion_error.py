@@ -4,7 +4,8 @@
     python scripts/inversion_error.py idensenet_lc_mnist trained/my_flow --data-dir DIR
 
 Encodes and decodes up to 1,000 test images of the data that a flow was trained on, 1,000 images of
-uniform noise, and an image of every level alone; see `keras_flows.inversion` for what is compared.
+uniform noise, and an image of every level alone; see `keras_flows.measure.round_trip` for what is
+compared.
 The iterations are those of one residual block. Fails where an error is above 1e-4 of the range
 from black to white: a flow must decode better than that, or refuse with a ConvergenceError.
 """
@@ -20,7 +21,7 @@ import rich.table
 import typer
 
 import keras_flows as kf
-from keras_flows.inversion import TOLERANCE, round_trip
+from keras_flows.measure.inversion import TOLERANCE, round_trip
 
 IMAGES = 1000
 COLUMNS = ("images", "worst", "mean", "other levels", "iterations of a block", "refused")

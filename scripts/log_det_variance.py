@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows.layers import ConditionedDense, LipschitzDenseLayer, LipschitzSequential
-from keras_flows.log_det import Exact, Unbiased
 from keras_flows.noise import SeededNoise
+from keras_flows.numerics.log_det import Exact, Unbiased
 
 IMAGE = (4, 4, 4)
 DRAWS, IMAGES = 500, 4
@@ -23,9 +23,9 @@ PROBES = ("normal", "rademacher")
 
 HEADER = """# Spread of the unbiased log-det
 
-The standard deviation of one draw of the estimator `keras_flows.log_det.Unbiased`, in nats, by the
-number of terms that are always summed. A block on {dims} numbers (i-DenseNet, depth 3, growth 16,
-bound {bound:.2f}), {images} images, {draws} draws; the exact log-dets are {exact}.
+The standard deviation of one draw of the estimator `keras_flows.numerics.log_det.Unbiased`, in
+nats, by the number of terms that are always summed. A block on {dims} numbers (i-DenseNet, depth 3,
+growth 16, bound {bound:.2f}), {images} images, {draws} draws; the exact log-dets are {exact}.
 On average two more terms are summed than always. Written by `scripts/log_det_variance.py`.
 
 | always summed | {columns} |

@@ -17,7 +17,9 @@ import rich.table
 import typer
 
 import keras_flows as kf
-from keras_flows import data, evaluate, export, plot, tables, zoo
+from keras_flows import data, export, plot, zoo
+from keras_flows.data import tables
+from keras_flows.measure import evaluation as evaluate
 
 NAME = "idensenet_lc_two_moons"
 HELD_OUT_SEED = 2**32 - 1  # no training run uses it

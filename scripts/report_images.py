@@ -22,7 +22,7 @@ import update_readme
 from matplotlib.figure import Figure
 
 import keras_flows as kf
-from keras_flows import evaluate
+from keras_flows.measure import evaluation as evaluate
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "images.md"
 PICTURES = PAGE.parent / "images"
@@ -74,7 +74,8 @@ def draw(name, flow, images):
         "reconstructions": kf.plot.reconstructions(flow, images[:12], **white),
         "interpolations": kf.plot.interpolations(flow, images[:4], images[4:8], 12, **white),
     }
-    if any(isinstance(s, kf.transforms.CrossUnitCoupling) for s in flow.transform.innermost()):
+    appends = kf.models.denseflow.CrossUnitCoupling
+    if any(isinstance(step, appends) for step in flow.transform.innermost()):
         pictures["noise"] = kf.plot.added_noise(flow, images[:100])
     for kind, figure in pictures.items():
         figure.savefig(PICTURES / f"{name}_{kind}.png", dpi=110)

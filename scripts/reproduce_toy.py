@@ -19,7 +19,9 @@ import rich.console
 import typer
 
 import keras_flows as kf
-from keras_flows import data, plot, recipes, runner
+from keras_flows import data, plot
+from keras_flows.models import registry
+from keras_flows.training import run as runner
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "toy.md"
 PICTURES = PAGE.parent / "toy"
@@ -124,7 +126,7 @@ def main(
         for model, name in row.items():
             shipped = kf.zoo.show(name)
             if train:
-                recipe = recipes.get(name)
+                recipe = registry.recipe(name)
                 trained = runner.train(name, recipe, output, resume=True, console=console)
             flow = kf.zoo.load(output / name if train else name)
             result = runner.score_on_toy(flow, data.toy(density))

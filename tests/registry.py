@@ -24,17 +24,16 @@ from keras_flows.layers import (
     ResidualDenseBlock,
     VouchedActivation,
 )
-from keras_flows.log_det import PowerSeries, Unbiased
 from keras_flows.models import DenseFlow, IDenseNet, ResidualFlow
+from keras_flows.models.denseflow import CrossUnitBlock, CrossUnitCoupling
 from keras_flows.noise import Noise, SeededNoise
+from keras_flows.numerics.log_det import PowerSeries, Unbiased
 from keras_flows.transforms import (
     ActNorm,
     Affine,
     AffineCoupling,
     Chain,
     Conv1x1,
-    CrossUnitBlock,
-    CrossUnitCoupling,
     FactorOut,
     Flatten,
     Logit,

@@ -11,7 +11,7 @@ import sys
 import keras, tensorflow
 before = set(sys.modules)
 import keras_flows
-import keras_flows.noise, keras_flows.evaluate, keras_flows.training
+import keras_flows.noise, keras_flows.measure.evaluation, keras_flows.training
 new = set(sys.modules) - before
 print(sorted(name for name in {HEAVY!r} if name in new))
 """

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 import keras_flows as kf
 from keras_flows import layers, transforms
-from keras_flows.log_det import Exact, Unbiased, power_series
+from keras_flows.models.residual.checkpoint import table
 from keras_flows.noise import ReplayedNoise
-from keras_flows.zoo.checkpoint import table
+from keras_flows.numerics.log_det import Exact, Unbiased, power_series
 
 pytestmark = pytest.mark.reference
 

@@ -14,10 +14,11 @@ import tensorflow as tf
 import keras_flows as kf
 from keras_flows import layers, transforms
 from keras_flows.bases import ChannelNormal
-from keras_flows.layers.nystrom_attention import pseudo_inverse
-from keras_flows.models.dense_flow import module
+from keras_flows.layers.coupling.nystrom_attention import pseudo_inverse
+from keras_flows.models import denseflow
+from keras_flows.models.denseflow import checkpoint as tables
+from keras_flows.models.denseflow.model import module
 from keras_flows.noise import ReplayedNoise
-from keras_flows.zoo import checkpoint_denseflow as tables
 
 pytestmark = pytest.mark.reference
 
@@ -348,7 +349,7 @@ def test_cross_unit_block(reference):
         )
         for i in range(config["num_steps"])
     ]
-    step = transforms.CrossUnitBlock(units, growth, channels, dtype="float64")
+    step = denseflow.CrossUnitBlock(units, growth, channels, dtype="float64")
     built(step, x, tables.block, arrays)
     noise = recorded(arrays, "noise")
     z, log_det = step.encode(x, noise=ReplayedNoise(noise[1:]))

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import keras_flows as kf
 from keras_flows import layers, transforms
-from keras_flows.log_det import Exact, PowerSeries
 from keras_flows.noise import ReplayedNoise
+from keras_flows.numerics.log_det import Exact, PowerSeries
 from tests.test_reference import FLOAT64, assert_close, channels_last
 
 pytestmark = pytest.mark.reference

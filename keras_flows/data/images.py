@@ -5,7 +5,6 @@ of 8×8 pixels, which come with that library and need no download. Pixels stay i
 dequantizer of a flow makes them continuous.
 """
 
-import difflib
 import functools
 import itertools
 import os
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_flows import checks
 from keras_flows.data import batches
 from keras_flows.data.batches import Seed
 
@@ -265,8 +265,7 @@ def _tfds(name, split, data_dir, size, drop, cache_dir):
     tfds = _import_tfds()
     known = [*tfds.list_builders(with_community_datasets=False), "digits"]
     if name.split("/")[0].split(":")[0] not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = checks.suggestion(name, known)
         raise ValueError(
             f"There is no image data set {name!r}, nor a folder of that name.{hint} The names are "
             "'digits' and those of TensorFlow Datasets: tensorflow.org/datasets/catalog"

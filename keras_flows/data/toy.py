@@ -11,7 +11,6 @@ function I₀; one along an open curve is a Gauss-Legendre quadrature, whose err
 over the whole of `bounds`.
 """
 
-import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from keras_flows import checks
 from keras_flows.data import batches
 from keras_flows.data.batches import Seed
 
@@ -39,11 +39,7 @@ def toy(name: str) -> "ToyDensity":
     Raises:
         ValueError: There is no density of that name.
     """
-    if name in _DENSITIES:
-        return _DENSITIES[name]
-    near = difflib.get_close_matches(str(name), _DENSITIES, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"No toy density is called {name!r}.{hint} There are: {', '.join(names())}.")
+    return checks.known(name, _DENSITIES, "toy density")
 
 
 def names() -> list[str]:

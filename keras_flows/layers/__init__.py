@@ -1,26 +1,28 @@
 """The networks inside transforms: plain Keras layers that know nothing about flows."""
 
-from keras_flows.layers.activations import ELU as ELU
-from keras_flows.layers.activations import CLipSwish as CLipSwish
-from keras_flows.layers.activations import LeakyLipSwish as LeakyLipSwish
-from keras_flows.layers.activations import LipSwish as LipSwish
-from keras_flows.layers.activations import ReLU as ReLU
-from keras_flows.layers.activations import Softplus as Softplus
-from keras_flows.layers.activations import Tanh as Tanh
-from keras_flows.layers.activations import VouchedActivation as VouchedActivation
-from keras_flows.layers.activations import activation as activation
-from keras_flows.layers.batch_norm import BatchNorm as BatchNorm
-from keras_flows.layers.concatenation import LipschitzConcatenation as LipschitzConcatenation
-from keras_flows.layers.coupling_network import CouplingNetwork as CouplingNetwork
-from keras_flows.layers.coupling_network import DenseAttentionBlock as DenseAttentionBlock
-from keras_flows.layers.gated_dense_block import GatedConv1x1 as GatedConv1x1
-from keras_flows.layers.gated_dense_block import GatedDenseBlock as GatedDenseBlock
-from keras_flows.layers.gated_dense_block import ResidualDenseBlock as ResidualDenseBlock
-from keras_flows.layers.lipschitz_layer import LipschitzLayer as LipschitzLayer
-from keras_flows.layers.networks import ConditionedDense as ConditionedDense
-from keras_flows.layers.networks import LipschitzDenseLayer as LipschitzDenseLayer
-from keras_flows.layers.networks import LipschitzSequential as LipschitzSequential
-from keras_flows.layers.nystrom_attention import NystromAttention as NystromAttention
-from keras_flows.layers.spectral import SpectralDense as SpectralDense
-from keras_flows.layers.spectral import SpectralLayer as SpectralLayer
-from keras_flows.layers.spectral_conv import SpectralConv2D as SpectralConv2D
+from keras_flows.layers.coupling.batch_norm import BatchNorm as BatchNorm
+from keras_flows.layers.coupling.gated_dense_block import GatedConv1x1 as GatedConv1x1
+from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock as GatedDenseBlock
+from keras_flows.layers.coupling.gated_dense_block import ResidualDenseBlock as ResidualDenseBlock
+from keras_flows.layers.coupling.network import CouplingNetwork as CouplingNetwork
+from keras_flows.layers.coupling.network import DenseAttentionBlock as DenseAttentionBlock
+from keras_flows.layers.coupling.nystrom_attention import NystromAttention as NystromAttention
+from keras_flows.layers.lipschitz.activations import ELU as ELU
+from keras_flows.layers.lipschitz.activations import CLipSwish as CLipSwish
+from keras_flows.layers.lipschitz.activations import LeakyLipSwish as LeakyLipSwish
+from keras_flows.layers.lipschitz.activations import LipSwish as LipSwish
+from keras_flows.layers.lipschitz.activations import ReLU as ReLU
+from keras_flows.layers.lipschitz.activations import Softplus as Softplus
+from keras_flows.layers.lipschitz.activations import Tanh as Tanh
+from keras_flows.layers.lipschitz.activations import VouchedActivation as VouchedActivation
+from keras_flows.layers.lipschitz.activations import activation as activation
+from keras_flows.layers.lipschitz.concatenation import (
+    LipschitzConcatenation as LipschitzConcatenation,
+)
+from keras_flows.layers.lipschitz.layer import LipschitzLayer as LipschitzLayer
+from keras_flows.layers.lipschitz.networks import ConditionedDense as ConditionedDense
+from keras_flows.layers.lipschitz.networks import LipschitzDenseLayer as LipschitzDenseLayer
+from keras_flows.layers.lipschitz.networks import LipschitzSequential as LipschitzSequential
+from keras_flows.layers.lipschitz.spectral import SpectralDense as SpectralDense
+from keras_flows.layers.lipschitz.spectral import SpectralLayer as SpectralLayer
+from keras_flows.layers.lipschitz.spectral_conv import SpectralConv2D as SpectralConv2D

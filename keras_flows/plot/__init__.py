@@ -1,13 +1,27 @@
-"""Pictures of flows. They need matplotlib: `pip install keras-flows[plot]`."""
+"""Pictures of flows. All but `image_grid` need matplotlib: `pip install keras-flows[plot]`."""
 
-from keras_flows.image_grid import image_grid as image_grid
-from keras_flows.plot.images import interpolations as interpolations
-from keras_flows.plot.images import reconstructions as reconstructions
-from keras_flows.plot.images import samples as samples
-from keras_flows.plot.noise import added_noise as added_noise
-from keras_flows.plot.plane import comparison as comparison
-from keras_flows.plot.plane import comparison_of_samples as comparison_of_samples
-from keras_flows.plot.plane import concatenation as concatenation
-from keras_flows.plot.plane import concatenation_circle as concatenation_circle
-from keras_flows.plot.plane import density as density
-from keras_flows.plot.plane import grid as grid
+import importlib
+
+_HOMES = {
+    "image_grid": "image_grid",
+    "interpolations": "images",
+    "reconstructions": "images",
+    "samples": "images",
+    "added_noise": "noise",
+    "comparison": "plane",
+    "comparison_of_samples": "plane",
+    "concatenation": "plane",
+    "concatenation_circle": "plane",
+    "density": "plane",
+    "grid": "plane",
+}
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"keras_flows.plot.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'keras_flows.plot' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_HOMES])

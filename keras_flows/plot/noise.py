@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_flows.added_noise import noise_norms
+from keras_flows.models.denseflow.added_noise import noise_norms
 
 try:
     from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ def added_noise(flow, x, context=None, seed=0):
 
     Args:
         flow: A flow with a `CrossUnitBlock`, such as a `DenseFlow`.
-        x: See `keras_flows.added_noise.noise_norms`, like the other arguments.
+        x: See `keras_flows.models.denseflow.added_noise.noise_norms`, like the other arguments.
         context: See there.
         seed: See there.
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from keras_flows.evaluate import log_probs
+from keras_flows.measure.evaluation import log_probs
 
 try:
     from matplotlib import colormaps

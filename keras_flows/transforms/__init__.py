@@ -6,8 +6,6 @@ from keras_flows.transforms.affine_coupling import AffineCoupling as AffineCoupl
 from keras_flows.transforms.base import Transform as Transform
 from keras_flows.transforms.chain import Chain as Chain
 from keras_flows.transforms.conv1x1 import Conv1x1 as Conv1x1
-from keras_flows.transforms.cross_unit_coupling import CrossUnitBlock as CrossUnitBlock
-from keras_flows.transforms.cross_unit_coupling import CrossUnitCoupling as CrossUnitCoupling
 from keras_flows.transforms.dequantization import UniformDequantization as UniformDequantization
 from keras_flows.transforms.factor_out import FactorOut as FactorOut
 from keras_flows.transforms.flatten import Flatten as Flatten

@@ -3,10 +3,11 @@
 import keras
 import tensorflow as tf
 
-from keras_flows import checks, fixed_point
-from keras_flows import log_det as log_dets
-from keras_flows.elimination import solve_identity_plus
-from keras_flows.log_det import jacobian
+from keras_flows import checks
+from keras_flows.numerics import fixed_point
+from keras_flows.numerics import log_det as log_dets
+from keras_flows.numerics.elimination import solve_identity_plus
+from keras_flows.numerics.log_det import jacobian
 from keras_flows.transforms.base import Transform, event_size
 
 # Up to this many dimensions the inverse uses the Jacobian.
@@ -20,9 +21,9 @@ _TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
 class ResidualBlock(Transform):
     """`z = x + g(x)` with `Lip(g) < 1`, hence a bijection.
 
-    `log_det = ln |det(I + J_g(x))|` by an estimator of `keras_flows.log_det`; the inverse is the
-    fixed point of `x <- z - g(x)` (found by a safeguarded Newton method for vectors of a few
-    numbers), with the gradient of the implicit function theorem.
+    `log_det = ln |det(I + J_g(x))|` by an estimator of `keras_flows.numerics.log_det`; the
+    inverse is the fixed point of `x <- z - g(x)` (found by a safeguarded Newton method for vectors
+    of a few numbers), with the gradient of the implicit function theorem.
 
     Sources: Behrmann et al. 2019, *Invertible Residual Networks*; Chen et al. 2019, *Residual
     Flows for Invertible Generative Modeling*.
@@ -31,7 +32,7 @@ class ResidualBlock(Transform):
         net: The network g: a `LipschitzLayer` called as `net(x, context)`, whose output has the
             shape of its input.
         log_det: `"exact"`, `"power_series"`, `"unbiased"`, or an estimator object.
-        tolerance: Of the inverse, absolute and relative (see `keras_flows.fixed_point`);
+        tolerance: Of the inverse, absolute and relative (see `keras_flows.numerics.fixed_point`);
             1e-6 in float32 and 1e-12 in float64 by default.
         max_iterations: Of the inverse.
     """
@@ -73,7 +74,7 @@ class ResidualBlock(Transform):
         return len(self.event_shape) == 1 and self.event_shape[0] <= _NEWTON_SIZE
 
     def invert(self, z, context=None):
-        """The inverse with its diagnostics, a `keras_flows.fixed_point.Inversion`."""
+        """The inverse with its diagnostics, a `keras_flows.numerics.fixed_point.Inversion`."""
         limits = self.tolerance, self.tolerance, self.max_iterations
         with self.net.bound():
             if self._newton:

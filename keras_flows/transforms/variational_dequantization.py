@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.bases import ChannelNormal
-from keras_flows.layers.convolution import convolution
-from keras_flows.layers.coupling_network import CouplingNetwork
-from keras_flows.layers.gated_dense_block import GatedDenseBlock, ResidualDenseBlock
+from keras_flows.layers.coupling.convolution import convolution
+from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock, ResidualDenseBlock
+from keras_flows.layers.coupling.network import CouplingNetwork
 from keras_flows.transforms.affine_coupling import AffineCoupling
 from keras_flows.transforms.base import Transform, event_size
 from keras_flows.transforms.chain import Chain

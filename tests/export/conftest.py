@@ -8,7 +8,7 @@ import pytest
 
 import keras_flows as kf
 from keras_flows import transforms
-from keras_flows.log_det import PowerSeries
+from keras_flows.numerics.log_det import PowerSeries
 
 
 def chain(*steps, shape):

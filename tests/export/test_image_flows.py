@@ -9,9 +9,9 @@ import tensorflow as tf
 
 import keras_flows as kf
 from keras_flows.export.endpoints import FixedTermsNoise
-from keras_flows.log_det import PowerSeries
 from keras_flows.models import IDenseNet, ResidualFlow
 from keras_flows.noise import InputNoise
+from keras_flows.numerics.log_det import PowerSeries
 from tests.registry import move_weights
 
 TINY = {"depth": 1, "growth": 4, "fc_blocks": 1, "fc_growth": 4}

@@ -11,8 +11,8 @@ from keras_flows.errors import ConvergenceError, ExportError, LipschitzError
 from keras_flows.export import endpoints
 from keras_flows.export import onnx as onnx_export
 from keras_flows.layers import VouchedActivation
-from keras_flows.log_det import PowerSeries
 from keras_flows.noise import InputNoise
+from keras_flows.numerics.log_det import PowerSeries
 
 
 def run(folder, name, inputs):

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 import keras_flows as kf
 from keras_flows import layers, transforms
-from keras_flows.models import CONFIGURATIONS, DenseFlow, from_name
+from keras_flows.models import CONFIGURATIONS, DenseFlow, denseflow, from_name
 from keras_flows.noise import SeededNoise
 from tests.registry import CASES, dense_flow, move_weights
 
@@ -45,9 +45,9 @@ def test_the_steps_are_those_of_the_paper():
         transforms.VariationalDequantization,
         transforms.Affine,
         transforms.Squeeze,
-        transforms.CrossUnitBlock,
+        denseflow.CrossUnitBlock,
         transforms.SqueezeAndDrop,
-        transforms.CrossUnitBlock,
+        denseflow.CrossUnitBlock,
     ]
     module = flow.transform.steps[3].units[0].steps[0]
     assert [type(step) for step in module.steps] == [

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_flows import ConvergenceError, models
 from keras_flows.layers import ConditionedDense, LipschitzDenseLayer, SpectralConv2D, SpectralLayer
-from keras_flows.log_det import PowerSeries, Unbiased
 from keras_flows.models import IDenseNet, ResidualFlow
 from keras_flows.noise import SeededNoise
+from keras_flows.numerics.log_det import PowerSeries, Unbiased
 from keras_flows.transforms import (
     ActNorm,
     FactorOut,

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from keras_flows.data import toy
 from keras_flows.layers import LeakyLipSwish, VouchedActivation
-from keras_flows.log_det import PowerSeries, Unbiased
 from keras_flows.models import IDenseNet, ResidualFlow
+from keras_flows.numerics.log_det import PowerSeries, Unbiased
 from keras_flows.transforms import ActNorm, ResidualBlock
 from tests.derivatives import random
 from tests.registry import move_weights

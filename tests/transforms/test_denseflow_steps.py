@@ -10,6 +10,7 @@ from scipy import stats
 
 from keras_flows import transforms
 from keras_flows.bases import ChannelNormal
+from keras_flows.models import denseflow
 from keras_flows.noise import ReplayedNoise, SeededNoise
 from tests.derivatives import random
 from tests.registry import CASES, coupling
@@ -85,7 +86,7 @@ def test_errors_of_the_affine_coupling():
 
 
 def test_cross_unit_coupling_in_numbers():
-    step = transforms.CrossUnitCoupling(2, context_size=3, dtype="float64")
+    step = denseflow.CrossUnitCoupling(2, context_size=3, dtype="float64")
     step.build((None, 2, 2, 4))
     x, context, e = random(3, 2, 2, 4), random(3, 2, 2, 3, seed=1), random(3, 2, 2, 2, seed=2)
     # At the start, standard normal noise that nothing conditions.
@@ -118,12 +119,12 @@ def test_what_a_cross_unit_coupling_sees():
     expected, _ = block.units[2].encode(z)
     np.testing.assert_allclose(block.encode(x, noise=ReplayedNoise(e))[0], expected, rtol=1e-12)
     with pytest.raises(ValueError, match="takes 3 channels; the input has 4"):
-        transforms.CrossUnitBlock([transforms.SwapHalves()], 2, 3).build((None, 2, 2, 4))
+        denseflow.CrossUnitBlock([transforms.SwapHalves()], 2, 3).build((None, 2, 2, 4))
 
 
 def test_context_sizes_of_many_units():
     units = [transforms.SwapHalves() for _ in range(5)]
-    block = transforms.CrossUnitBlock(units, growth=2, channels=10)
+    block = denseflow.CrossUnitBlock(units, growth=2, channels=10)
     block.build((None, 2, 2, 10))
     # The input and the outputs of units 0 … i - 2, of 10, 12, 14 channels.
     assert [c.context_size for c in block.couplings] == [10, 20, 32, 46]

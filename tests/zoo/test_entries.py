@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import keras_flows as kf
-from keras_flows import data, evaluate, runner
+from keras_flows import data
+from keras_flows.measure import evaluation as evaluate
+from keras_flows.training import run as runner
 
 NAMES = [entry.name for entry in kf.zoo.list()]
 TOYS = [name for name in NAMES if name.endswith(tuple(data.names()))]

@@ -1,0 +1,3 @@
+"""The command line: `keras-flows`."""
+
+from keras_flows.cli.app import app as app

@@ -1,0 +1,158 @@
+"""The networks that give a coupling its scales and shifts."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows import checks
+from keras_flows.layers.coupling.batch_norm import BatchNorm
+from keras_flows.layers.coupling.convolution import convolution
+from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock
+from keras_flows.layers.coupling.nystrom_attention import NystromAttention
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class DenseAttentionBlock(keras.layers.Layer):
+    """Attention beside a dense block: `conv(relu(norm(concat(attention(x), dense(x)))))`.
+
+    conv is 1×1 without bias, back to the channels of the input; there is no skip connection. norm
+    is batch normalisation: batch statistics in training, moving averages otherwise. Input and
+    output `(batch, height, width, channels)`.
+
+    Source: Grcić et al. 2021, *Densely connected normalizing flows*, section 3.
+
+    Args:
+        depth: Number of layers of the dense block.
+        growth: Channels that a layer adds.
+        attention: `"published"` or `"proper"`, the layout of the `NystromAttention`, or None for
+            a block without it.
+        landmarks: See `NystromAttention`.
+        heads: See `NystromAttention`.
+        recompute: Whether training computes attention and dense block a second time for their
+            gradients instead of keeping what is inside them: less memory, more time.
+    """
+
+    def __init__(
+        self,
+        depth,
+        growth,
+        attention="proper",
+        landmarks=4,
+        heads=1,
+        recompute=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.depth, self.growth, self.recompute = depth, growth, recompute
+        self.layout, self.landmarks, self.heads = attention, landmarks, heads
+
+    def build(self, input_shape):
+        *positions, channels = input_shape
+        policy = self.dtype_policy
+        self.attention = None
+        if self.layout is not None:
+            if channels % 2:
+                raise ValueError(f"Attention embeds in half of the channels; got {channels}.")
+            self.attention = NystromAttention(
+                channels // 2, self.landmarks, self.layout, self.heads, dtype=policy
+            )
+            self.attention.build(input_shape)
+        self.dense = GatedDenseBlock(channels, self.depth, self.growth, dtype=policy)
+        self.dense.build(input_shape)
+        self.norm = BatchNorm(momentum=0.9, epsilon=1e-5, dtype=policy)
+        self.mix = convolution(channels, 1, policy, bias=False)
+        both = channels if self.attention is None else 2 * channels
+        self.norm.build((*positions, both))
+        self.mix.build((*positions, both))
+        self.built = True
+
+    def _branches(self, x):
+        y = self.dense(x)
+        return y if self.attention is None else tf.concat([self.attention(x), y], axis=-1)
+
+    def call(self, x, training=False):
+        # Without the normalisation, which would move its averages twice.
+        branches = self._branches
+        if training and self.recompute:
+            branches = tf.recompute_grad(branches)
+        return self.mix(tf.nn.relu(self.norm(branches(x), training=training)))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "depth": self.depth,
+            "growth": self.growth,
+            "attention": self.layout,
+            "landmarks": self.landmarks,
+            "heads": self.heads,
+            "recompute": self.recompute,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class CouplingNetwork(keras.layers.Layer):
+    """conv 1×1 to `width` channels → blocks → conv 1×1 to `filters`, which starts at zero.
+
+    Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`. A context
+    is concatenated to the input, behind it: a map `(batch, height, width, context_size)` as it is,
+    a vector `(batch, context_size)` the same at all positions.
+
+    Source: Grcić et al. 2021, *Densely connected normalizing flows*, section 3.
+
+    Args:
+        filters: Channels of the output.
+        width: Channels inside.
+        blocks: Layers that keep the number of channels, such as `DenseAttentionBlock` and
+            `ResidualDenseBlock`.
+        context_size: Channels of the context; None for a network without context.
+    """
+
+    def __init__(self, filters, width, blocks, context_size=None, **kwargs):
+        super().__init__(**kwargs)
+        checks.count(filters, "filters")
+        checks.count(width, "width")
+        self.filters, self.width, self.context_size = filters, width, context_size
+        self.blocks = list(blocks)
+        self.first = convolution(width, 1, self.dtype_policy)
+        self.last = convolution(filters, 1, self.dtype_policy, zeros=True)
+
+    def build(self, input_shape):
+        *positions, channels = input_shape
+        self.first.build((*positions, channels + (self.context_size or 0)))
+        for block in self.blocks:
+            checks.build_once(block, (*positions, self.width))
+        self.last.build((*positions, self.width))
+        self.built = True
+
+    def call(self, x, context=None, training=False):
+        y = self.first(x if self.context_size is None else self._with_context(x, context))
+        for block in self.blocks:
+            y = block(y, training=training)
+        return self.last(y)
+
+    def _with_context(self, x, context):
+        if context is None:
+            raise ValueError(f"This network needs a context of {self.context_size} channels.")
+        if len(context.shape) == 2:
+            shape = tf.concat([tf.shape(x)[:3], [self.context_size]], axis=0)
+            context = tf.broadcast_to(context[:, None, None, :], shape)
+        return tf.concat([x, context], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "width": self.width,
+            "blocks": [keras.saving.serialize_keras_object(block) for block in self.blocks],
+            "context_size": self.context_size,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        blocks = [keras.saving.deserialize_keras_object(block) for block in config["blocks"]]
+        return cls(**{**config, "blocks": blocks})

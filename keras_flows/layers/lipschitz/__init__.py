@@ -1,0 +1,1 @@
+"""Networks with Lipschitz bounds and hand-written derivatives, of residual blocks."""

@@ -1,0 +1,247 @@
+"""Activations that are at most 1-Lipschitz, with their derivatives."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows import checks
+from keras_flows.layers.lipschitz.layer import LipschitzLayer
+
+
+class ElementwiseActivation(LipschitzLayer):
+    """Base of the activations that act on each number by itself.
+
+    A subclass gives `value_and_slope`; the Jacobian is then diagonal.
+    """
+
+    def build(self, input_shape):
+        self.built = True
+
+    def value_and_slope(self, x):
+        """The activation and its derivative at `x`, both of the shape of `x`."""
+        raise NotImplementedError
+
+    def jvp(self, x, tangents, training=False):
+        value, slope = self.value_and_slope(x)
+        return value, slope * tangents
+
+    def vjp(self, x, training=False):
+        value, slope = self.value_and_slope(x)
+        return value, lambda cotangents: slope * cotangents
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def lipschitz_bound(self):
+        return 1.0
+
+
+class _LearnedSwish(ElementwiseActivation):
+    """Shared by the activations built on `x sigmoid(softplus(beta) x)`."""
+
+    def __init__(self, beta=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self._start = float(beta)
+
+    def build(self, input_shape):
+        self.beta = self.add_weight(
+            name="beta", shape=(1,), initializer=keras.initializers.Constant(self._start)
+        )
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "beta": self._start}
+
+    def derive(self, training=False):
+        return (tf.nn.softplus(self.beta),)
+
+    def _swish_and_slope(self, x):
+        beta = self.derived()[0]
+        gate = tf.sigmoid(beta * x)
+        swish = x * gate
+        return swish / 1.1, (gate + beta * swish * (1.0 - gate)) / 1.1
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class LipSwish(_LearnedSwish):
+    """LipSwish, `x sigmoid(softplus(beta) x) / 1.1` with a trainable beta.
+
+    At most 1-Lipschitz for every beta. Unlike ReLU and ELU it does not saturate the gradient of
+    a log-det, which uses the second derivative.
+
+    Source: Chen et al. 2019, *Residual Flows for Invertible Generative Modeling*.
+
+    Args:
+        beta: Where beta starts. The larger, the sharper the bend at 0, and the sharper the edges
+            that a density can have.
+    """
+
+    def value_and_slope(self, x):
+        return self._swish_and_slope(x)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class LeakyLipSwish(_LearnedSwish):
+    """A convex mix of the identity and LipSwish.
+
+    `a x + (1 - a) LipSwish(x)` with `a = sigmoid(alpha)`; alpha is trainable, -3 at the start.
+
+    Source: Chen et al. 2019, *Residual Flows for Invertible Generative Modeling*.
+
+    Args:
+        beta: See `LipSwish`.
+    """
+
+    def build(self, input_shape):
+        self.alpha = self.add_weight(
+            name="alpha", shape=(1,), initializer=keras.initializers.Constant(-3.0)
+        )
+        super().build(input_shape)
+
+    def derive(self, training=False):
+        return tf.nn.softplus(self.beta), tf.sigmoid(self.alpha)
+
+    def value_and_slope(self, x):
+        mix = self.derived()[1]
+        swish, slope = self._swish_and_slope(x)
+        return mix * x + (1.0 - mix) * swish, mix + (1.0 - mix) * slope
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class CLipSwish(_LearnedSwish):
+    """Concatenated LipSwish, `LipSwish(concat(x, -x)) / 1.004`.
+
+    Doubles the number of channels. Both halves see the same input, so the Lipschitz constant is
+    the largest `sqrt(LipSwish'(x)^2 + LipSwish'(-x)^2)`, at most 1.004 for every beta.
+
+    Source: Perugachi-Diaz et al. 2021, *Invertible DenseNets with Concatenated LipSwish*.
+
+    Args:
+        beta: See `LipSwish`.
+    """
+
+    def value_and_slope(self, x):
+        (up, up_slope), (down, down_slope) = self._swish_and_slope(x), self._swish_and_slope(-x)
+        value = tf.concat([up, down], axis=-1) / 1.004
+        return value, tf.concat([up_slope, -down_slope], axis=-1) / 1.004
+
+    def jvp(self, x, tangents, training=False):
+        value, slope = self.value_and_slope(x)
+        return value, slope * tf.concat([tangents, tangents], axis=-1)
+
+    def vjp(self, x, training=False):
+        value, slope = self.value_and_slope(x)
+
+        def pullback(cotangents):
+            up, down = tf.split(slope * cotangents, 2, axis=-1)
+            return up + down
+
+        return value, pullback
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2 * input_shape[-1])
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class ReLU(ElementwiseActivation):
+    """`max(x, 0)`. Its second derivative vanishes, which starves the gradient of a log-det."""
+
+    def value_and_slope(self, x):
+        return tf.nn.relu(x), tf.cast(x > 0, x.dtype)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class ELU(ElementwiseActivation):
+    """`x` where positive, `exp(x) - 1` elsewhere."""
+
+    def value_and_slope(self, x):
+        slope = tf.exp(tf.minimum(x, 0.0))
+        return tf.where(x > 0, x, slope - 1.0), slope
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Tanh(ElementwiseActivation):
+    """`tanh(x)`."""
+
+    def value_and_slope(self, x):
+        value = tf.tanh(x)
+        return value, 1.0 - tf.square(value)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Softplus(ElementwiseActivation):
+    """`log(1 + exp(x))`."""
+
+    def value_and_slope(self, x):
+        return tf.nn.softplus(x), tf.sigmoid(x)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class VouchedActivation(ElementwiseActivation):
+    """Any elementwise Keras activation that the user vouches for as 1-Lipschitz.
+
+    Its derivative is taken automatically, so a flow that uses it may not export to ONNX, and to
+    train it TensorFlow must know the second derivative too (it does not for `softsign`).
+
+    Args:
+        activation: A name known to `keras.activations.get`, or a serialisable callable. Mind
+            that several common ones are not 1-Lipschitz: `gelu` reaches 1.13, `silu` 1.10.
+    """
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        # A graph of its own, where gradients need no tape: the inverse stops all tapes.
+        self._graph = tf.function(self._value_and_slope, autograph=False)
+
+    def _value_and_slope(self, x):
+        value = self.activation(x)
+        return value, tf.gradients(value, x)[0]
+
+    def value_and_slope(self, x):
+        return self._graph(x)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+_KNOWN = {
+    "lipswish": LipSwish,
+    "clipswish": CLipSwish,
+    "leaky_lipswish": LeakyLipSwish,
+    "relu": ReLU,
+    "elu": ELU,
+    "tanh": Tanh,
+    "softplus": Softplus,
+}
+
+
+def activation(identifier, dtype=None):
+    """A fresh activation layer.
+
+    Args:
+        identifier: A name (`lipswish`, `clipswish`, `leaky_lipswish`, `relu`, `elu`, `tanh`,
+            `softplus`); a name with arguments, `{"class_name": "lipswish", "config":
+            {"beta": 40.0}}`; or an activation layer of this module, which is copied.
+        dtype: The dtype policy of the layer.
+
+    Returns:
+        A new `LipschitzLayer`.
+
+    Raises:
+        ValueError: If the name is not known.
+    """
+    if isinstance(identifier, LipschitzLayer):
+        return type(identifier).from_config({**identifier.get_config(), "dtype": dtype})
+    arguments = {}
+    if isinstance(identifier, dict) and identifier.keys() == {"class_name", "config"}:
+        identifier, arguments = identifier["class_name"], identifier["config"]
+    if isinstance(identifier, str) and identifier in _KNOWN:
+        return _KNOWN[identifier](**arguments, dtype=dtype)
+    raise ValueError(
+        f"Unknown activation {identifier!r}.{checks.suggestion(identifier, _KNOWN)} Known names: "
+        f"{', '.join(_KNOWN)}. For another 1-Lipschitz Keras activation, pass "
+        "`VouchedActivation(name)`."
+    )

@@ -1,0 +1,96 @@
+"""The weighted concatenation that keeps a Dense Layer 1-Lipschitz."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_flows.layers.lipschitz.layer import LipschitzLayer
+
+_FLOOR = 0.1
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class LipschitzConcatenation(LipschitzLayer):
+    """`concat(eta1 * x, eta2 * branch)` with `eta1^2 + eta2^2 = lip_coeff^2`.
+
+    `eta_j = lip_coeff * e_j / sqrt(e_1^2 + e_2^2)`, `e_j = softplus(K_j) + 0.1`, both K one at
+    the start. Where x and the branch are 1-Lipschitz in some input, so is `1 / lip_coeff` times
+    the result.
+
+    Source: Perugachi-Diaz et al. 2020, *Invertible DenseNets*, section 2.
+
+    Args:
+        learnable: Whether K is trained (learnable concatenation, "LC").
+        start: With `learnable`, the number of training steps during which K is held.
+        lip_coeff: The bound, in (0, 1].
+    """
+
+    def __init__(self, learnable=True, start=0, lip_coeff=0.98, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 < lip_coeff <= 1.0:
+            raise ValueError(f"lip_coeff must be in (0, 1]; got {lip_coeff}.")
+        if start < 0:
+            raise ValueError(f"start is a number of training steps, 0 or more; got {start}.")
+        self.learnable = learnable
+        self.start = start
+        self.lip_coeff = lip_coeff
+
+    def build(self, input_shape=None):
+        self.k = self.add_weight(name="k", shape=(2,), initializer="ones", trainable=self.learnable)
+        # A weight, so that a delayed start survives saving.
+        self.steps = self.add_weight(
+            name="steps", shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        self.built = True
+
+    def coefficients(self):
+        """The two coefficients (eta1, eta2), a tensor of shape `(2,)`."""
+        k = tf.convert_to_tensor(self.k)
+        if self.learnable and self.start > 0:
+            # The same value; no gradient before the start.
+            k = tf.where(self.steps < self.start, tf.stop_gradient(k), k)
+        eta = tf.nn.softplus(k) + _FLOOR
+        return self.lip_coeff * eta * tf.math.rsqrt(tf.reduce_sum(tf.square(eta)))
+
+    def derive(self, training=False):
+        return self.coefficients()
+
+    def call(self, x, branch, training=False):
+        return tf.concat([x, branch], axis=-1) * self.scale(x.shape[-1], branch.shape[-1])
+
+    def scale(self, width, growth, before=None):
+        """The factor of every channel of the result: `width` times eta1, `growth` times eta2.
+
+        Args:
+            width: Channels of x.
+            growth: Channels of the branch.
+            before: Factors `(width,)` that x itself still has to be multiplied by.
+
+        Returns:
+            Tensor `(width + growth,)`.
+        """
+        eta = self.derived()
+        first = tf.fill((width,), eta[0])
+        if before is not None:
+            first *= before
+        return tf.concat([first, tf.fill((growth,), eta[1])], axis=0)
+
+    def lipschitz_bound(self, branch_bound=1.0):
+        """Bound of `x -> concat(eta1 x, eta2 branch(x))` for a branch with the given bound."""
+        eta = keras.ops.convert_to_numpy(self.coefficients()).astype("float64")
+        return float(np.hypot(eta[0], eta[1] * branch_bound))
+
+    def after_update(self):
+        """Counts the training steps, for the delayed start."""
+        self.steps.assign_add(1)
+
+    def compute_output_shape(self, x_shape, branch_shape):
+        return (*x_shape[:-1], x_shape[-1] + branch_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "learnable": self.learnable,
+            "start": self.start,
+            "lip_coeff": self.lip_coeff,
+        }

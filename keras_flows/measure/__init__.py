@@ -1,0 +1,9 @@
+"""What a flow is worth: scores on data, round trips, certificates."""
+
+from keras_flows.measure.certificate import Certificate as Certificate
+from keras_flows.measure.certificate import certify as certify
+from keras_flows.measure.evaluation import Evaluation as Evaluation
+from keras_flows.measure.evaluation import evaluate as evaluate
+from keras_flows.measure.evaluation import log_probs as log_probs
+from keras_flows.measure.inversion import RoundTrip as RoundTrip
+from keras_flows.measure.inversion import round_trip as round_trip

@@ -1,0 +1,209 @@
+"""The published DenseFlow checkpoints: their configuration, and the names of their arrays."""
+
+import numpy as np
+
+from keras_flows import transforms
+from keras_flows.models.denseflow.cross_unit_coupling import CrossUnitBlock
+from keras_flows.models.denseflow.model import DenseFlow
+from keras_flows.models.weight import Weight
+
+# Constants, which carry no learning.
+IGNORED = ("ldj_per_dim", "_shift", "_scale", "temperature", "buffer", "num_batches_tracked")
+_NEEDED = ("data_shape", "block_config", "layers_config", "layer_mid_chnls", "growth_rate")
+
+
+def describes(config):
+    """Whether a configuration is one of a published DenseFlow."""
+    return "block_config" in config
+
+
+def published_flow(config, dtype):
+    """A DenseFlow from the options of the published model.
+
+    Args:
+        config: Dictionary with `data_shape` (channels first), `block_config` (units of every
+            block), `layers_config` (modules in a unit), `layer_mid_chnls`, `growth_rate`; where
+            they differ from the published ones also `coupling_depth`, `coupling_growth`,
+            `num_bits`, and `dequant` with `num_steps`, `num_context`, `mid_channels`, `depth`
+            and `growth`.
+        dtype: `"float32"` or `"float64"`.
+
+    Raises:
+        ValueError: If an option is missing or not supported.
+    """
+    missing = [name for name in _NEEDED if name not in config]
+    if missing:
+        raise ValueError(f"The configuration of a DenseFlow lacks {', '.join(missing)}.")
+    dequantizer = config.get("dequant", {})
+    if dequantizer.get("num_blocks", 1) != 1:
+        raise ValueError(
+            "Not supported in a published configuration: dequant num_blocks "
+            f"{dequantizer['num_blocks']} (supported: 1)."
+        )
+    names = {
+        "dequantizer_steps": "num_steps",
+        "dequantizer_width": "mid_channels",
+        "dequantizer_depth": "depth",
+        "dequantizer_growth": "growth",
+        "dequantizer_context": "num_context",
+    }
+    options = {mine: dequantizer[name] for mine, name in names.items() if name in dequantizer}
+    for mine, name in {
+        "coupling_depth": "coupling_depth",
+        "coupling_growth": "coupling_growth",
+        "bits": "num_bits",
+    }.items():
+        if name in config:
+            options[mine] = config[name]
+    channels, height, width = config["data_shape"]
+    return DenseFlow(
+        (height, width, channels),
+        units=config["block_config"],
+        modules=config["layers_config"],
+        growth=config["growth_rate"],
+        width=config["layer_mid_chnls"],
+        attention="published",
+        dtype=dtype,
+        **options,
+    )
+
+
+def table(flow):
+    """The table of a DenseFlow: for every variable, the published arrays it is made of.
+
+    Raises:
+        ValueError: If the published models have no such flow.
+    """
+    for i, step in enumerate(flow.transform.steps):
+        prefix = f"transforms.{i}"
+        if isinstance(step, transforms.VariationalDequantization):
+            yield from dequantization(prefix, step)
+        elif isinstance(step, CrossUnitBlock):
+            yield from block(prefix, step)
+        elif step.weights:
+            raise ValueError(
+                f"Published DenseFlows have cross-unit coupling; step {i} of this flow is a "
+                f"{type(step).__name__}."
+            )
+    yield from normal("base_dist", flow.base)
+
+
+def dequantization(prefix, step):
+    """The table of a `VariationalDequantization`."""
+    prefix = f"{prefix}.encoder"
+    yield from normal(f"{prefix}.base_dist", step.base)
+    for i, inner in enumerate(step.flow.steps):
+        yield from _step(f"{prefix}.transforms.{i}", inner)
+    first, conv, second = step.context_net
+    yield from dense_block(f"{prefix}.context_init.1", first)
+    yield from convolution(f"{prefix}.context_init.2", conv)
+    yield from dense_block(f"{prefix}.context_init.3", second)
+
+
+def block(prefix, step):
+    """The table of a `CrossUnitBlock`."""
+    for i, unit in enumerate(step.units):
+        for j, module in enumerate(unit.steps):
+            for k, inner in enumerate(module.steps):
+                yield from _step(f"{prefix}.blocks.{i}.transforms.{j}.transforms.{k}", inner)
+    for i, coupling in enumerate(step.couplings):
+        yield from convolution(f"{prefix}.noise_params.{i}.transformation.0", coupling.first)
+        yield from convolution(f"{prefix}.noise_params.{i}.transformation.2", coupling.last)
+
+
+def _step(prefix, step):
+    """The table of a step inside a module or the dequantizer."""
+    tables = {
+        transforms.ActNorm: actnorm,
+        transforms.Conv1x1: conv1x1,
+        transforms.AffineCoupling: coupling,
+        transforms.SwapHalves: lambda prefix, step: (),
+    }
+    yield from tables[type(step)](prefix, step)
+
+
+def actnorm(prefix, step):
+    """The table of an `ActNorm`: the published one is `(x - shift) exp(-log_scale)`."""
+    channels = (1, step.bias.shape[0], 1, 1)
+    for name, variable in (("shift", step.bias), ("log_scale", step.log_scale)):
+        yield Weight(variable, {f"{prefix}.{name}": channels}, lambda array: -array.ravel())
+    name = f"{prefix}.initialized"
+    yield Weight(step.initialized, {name: (1,)}, lambda array: array[0])
+
+
+def conv1x1(prefix, step):
+    """The table of a `Conv1x1`: the published one is the full matrix."""
+    matrix = {f"{prefix}.weight": tuple(step.triangles.shape)}
+    for name in ("triangles", "sign", "order"):
+        yield Weight(getattr(step, name), matrix, lambda array, name=name: step.parts(array)[name])
+
+
+def coupling(prefix, step):
+    """The table of an `AffineCoupling`."""
+    intra_unit = hasattr(step.net.blocks[0], "mix")
+    yield from network(f"{prefix}.coupling_net.0{'.dn' if intra_unit else ''}", step.net)
+
+
+def network(prefix, net):
+    """The table of a `CouplingNetwork`."""
+    prefix = f"{prefix}.transform"
+    yield from convolution(f"{prefix}.0", net.first)
+    for i, inner in enumerate(net.blocks, 1):
+        tables = attention_block if hasattr(inner, "mix") else residual_block
+        yield from tables(f"{prefix}.{i}", inner)
+    yield from convolution(f"{prefix}.{len(net.blocks) + 1}", net.last)
+
+
+def residual_block(prefix, layer):
+    """The table of a `ResidualDenseBlock`."""
+    yield from dense_block(f"{prefix}.dense", layer.dense)
+
+
+def attention_block(prefix, layer):
+    """The table of a `DenseAttentionBlock`."""
+    yield from dense_block(f"{prefix}.dense", layer.dense)
+    if layer.attention is None:
+        raise ValueError("Published DenseFlows have attention; this configuration has none.")
+    yield from attention(f"{prefix}.mha", layer.attention)
+    norm = f"{prefix}.mix_conv.0"
+    for name, variable in (
+        ("weight", layer.norm.gamma),
+        ("bias", layer.norm.beta),
+        ("running_mean", layer.norm.moving_mean),
+        ("running_var", layer.norm.moving_variance),
+    ):
+        yield Weight(variable, {f"{norm}.{name}": tuple(variable.shape)})
+    yield from convolution(f"{prefix}.mix_conv.2", layer.mix)
+
+
+def attention(prefix, layer):
+    """The table of a `NystromAttention`."""
+    yield from convolution(f"{prefix}.qkv", layer.qkv)
+    yield from convolution(f"{prefix}.out_transform", layer.output_conv)
+
+
+def dense_block(prefix, layer):
+    """The table of a `GatedDenseBlock`."""
+    for i, (narrow, wide) in enumerate(layer.pairs):
+        yield from convolution(f"{prefix}.{i}.nn.0", narrow)
+        yield from convolution(f"{prefix}.{i}.nn.2", wide)
+    yield from convolution(f"{prefix}.{layer.depth}.conv", layer.gate.conv)
+
+
+def normal(prefix, base):
+    """The table of a `ChannelNormal`."""
+    for name, variable in (("loc", base.loc), ("log_scale", base.log_scale)):
+        shape = (1, variable.shape[0], 1, 1)
+        yield Weight(variable, {f"{prefix}.{name}": shape}, np.ravel)
+
+
+def convolution(prefix, conv):
+    """The table of a convolution: (out, in, height, width) there."""
+    height, width, inputs, outputs = conv.kernel.shape
+    yield Weight(
+        conv.kernel,
+        {f"{prefix}.weight": (outputs, inputs, height, width)},
+        lambda array: np.transpose(array, (2, 3, 1, 0)),
+    )
+    if conv.use_bias:
+        yield Weight(conv.bias, {f"{prefix}.bias": (outputs,)})

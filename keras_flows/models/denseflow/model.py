@@ -1,0 +1,250 @@
+"""DenseFlow: couplings with attention, and units joined by conditioned noise."""
+
+import keras
+
+from keras_flows import checks
+from keras_flows.bases import ChannelNormal
+from keras_flows.flow import Flow
+from keras_flows.layers import CouplingNetwork, DenseAttentionBlock
+from keras_flows.models.denseflow.cross_unit_coupling import CrossUnitBlock
+from keras_flows.transforms import (
+    ActNorm,
+    Affine,
+    AffineCoupling,
+    Chain,
+    Conv1x1,
+    Squeeze,
+    SqueezeAndDrop,
+    SwapHalves,
+    UniformDequantization,
+    VariationalDequantization,
+)
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class DenseFlow(Flow):
+    """DenseFlow on images of integers from 0 to `2^bits - 1`.
+
+    Dequantization → `x - 1/2` → squeeze → block → squeeze and drop → block → … → z. A block is
+    units of (ActNorm, 1×1 convolution, affine coupling, swap) modules; before every unit but the
+    first, `growth` channels of noise are appended, conditioned on what came before
+    (`keras_flows.models.denseflow.CrossUnitBlock`). The base is a `ChannelNormal`. log_prob is a
+    lower bound. The defaults are DenseFlow-74-10, which has 130,647,294 trainable parameters on
+    images `(32, 32, 3)`; `keras_flows.models.from_name("denseflow_cifar10")` is the same.
+
+    Source: Grcić et al. 2021, *Densely connected normalizing flows* (arXiv 2106.04627).
+
+    >>> flow = kf.models.DenseFlow((28, 28, 1), units=(2, 2), modules=(2, 3), growth=2, width=16,
+    ...                            coupling_depth=2, coupling_growth=8, landmarks=7)
+    >>> by_label = kf.models.DenseFlow(
+    ...     (32, 32, 3), context_shape=(), context_embedding=keras.layers.Embedding(10, 16))
+
+    Args:
+        event_shape: `(height, width, channels)`, the sides divisible by 2 to the number of blocks.
+        units: Number of units of every block.
+        modules: Number of modules in a unit, for every block.
+        growth: Channels of noise before a unit; 0 for a flow without cross-unit coupling, whose
+            blocks are one unit after the other.
+        width: Channels inside the networks of the couplings: a number, or one for every block.
+        coupling_depth: Layers of their dense blocks.
+        coupling_growth: Channels that such a layer adds.
+        bits: Number of bits of an integer.
+        dequantization: `"variational"` or `"uniform"`.
+        dequantizer_steps: Couplings of the variational dequantization.
+        dequantizer_width: Channels inside their networks.
+        dequantizer_depth: Layers of the dense blocks in these.
+        dequantizer_growth: Channels that such a layer adds.
+        dequantizer_context: Channels of the map of the image that they see.
+        attention: Layout of the attention, `"published"` or `"proper"`, or None for networks
+            without attention; see `keras_flows.layers.NystromAttention`.
+        landmarks: Of the attention; divides the number of positions of every block: a number, or
+            one for every block.
+        heads: Of the attention.
+        recompute: Whether training saves memory at the cost of time; see
+            `keras_flows.layers.DenseAttentionBlock`.
+        network_dtype: Dtype policy of the networks of the couplings in the blocks, that of the
+            flow by default; `"mixed_bfloat16"` computes them in half precision, and everything
+            else, log-dets and weights included, in that of the flow.
+        context_shape: See `Flow`; the networks of the couplings see the context vector.
+        context_embedding: See `Flow`.
+        dtype: `"float32"` or `"float64"`.
+        **kwargs: `seed` and `name`; see `Flow`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the sizes do not fit the image.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        units=(6, 4, 1),
+        modules=(5, 6, 20),
+        growth=10,
+        width=48,
+        coupling_depth=7,
+        coupling_growth=64,
+        bits=8,
+        dequantization="variational",
+        dequantizer_steps=4,
+        dequantizer_width=64,
+        dequantizer_depth=4,
+        dequantizer_growth=64,
+        dequantizer_context=64,
+        attention="published",
+        landmarks=4,
+        heads=1,
+        recompute=False,
+        network_dtype=None,
+        context_shape=None,
+        context_embedding=None,
+        dtype=None,
+        **kwargs,
+    ):
+        policy = keras.dtype_policies.get(dtype)
+        if not all(isinstance(value, (tuple, list)) for value in (units, modules)):
+            raise ValueError(
+                "units and modules are sequences, a number for every block, such as (6, 4, 1); "
+                f"got {units!r} and {modules!r}."
+            )
+        event_shape = _checked_shape(event_shape, len(units))
+        units, modules = list(units), list(modules)
+        widths, marks = (
+            _per_block(value, name, len(units))
+            for value, name in ((width, "width"), (landmarks, "landmarks"))
+        )
+        if len(modules) != len(units):
+            raise ValueError(
+                f"units and modules have one number for every block; got {units} and {modules}."
+            )
+        for value in (*units, *modules):
+            checks.count(value, "A number of units or modules")
+        if growth != 0:
+            checks.count(growth, "growth, where it is not 0,")
+        net = {"depth": coupling_depth, "growth": coupling_growth, "attention": attention}
+        net |= {"heads": heads, "recompute": recompute}
+        net["dtype"] = keras.dtype_policies.get(network_dtype or policy)
+        size = checks.context_size(context_shape, context_embedding)
+        dequantizer = {
+            "dequantizer_steps": dequantizer_steps,
+            "dequantizer_width": dequantizer_width,
+            "dequantizer_depth": dequantizer_depth,
+            "dequantizer_growth": dequantizer_growth,
+            "dequantizer_context": dequantizer_context,
+        }
+        steps = [
+            _dequantization(dequantization, bits, dequantizer, policy),
+            Affine(0.5, 1.0, dtype=policy),
+            Squeeze(2, dtype=policy),
+        ]
+        channels = 4 * event_shape[2]
+        for i, count in enumerate(units):
+            if i > 0:
+                steps.append(SqueezeAndDrop(dtype=policy))
+                channels *= 2
+            made, block = [], {**net, "landmarks": marks[i]}
+            for j in range(count):
+                inside = channels + j * growth
+                parts = [module(inside, widths[i], block, size, policy) for _ in range(modules[i])]
+                made.append(Chain(parts, dtype=policy))
+            if growth:
+                steps.append(CrossUnitBlock(made, growth, channels, dtype=policy))
+            else:
+                steps.append(Chain(made, dtype=policy))
+            channels = inside
+        super().__init__(
+            Chain(steps, dtype=policy),
+            event_shape,
+            context_shape=context_shape,
+            context_embedding=context_embedding,
+            base=ChannelNormal(dtype=policy),
+            dtype=policy,
+            **kwargs,
+        )
+        self._arguments = {
+            "units": units,
+            "modules": modules,
+            "growth": growth,
+            "width": _plain(width),
+            "coupling_depth": coupling_depth,
+            "coupling_growth": coupling_growth,
+            "bits": bits,
+            "dequantization": dequantization,
+            **dequantizer,
+            "attention": attention,
+            "landmarks": _plain(landmarks),
+            "heads": heads,
+            "recompute": recompute,
+            "network_dtype": network_dtype and net["dtype"].name,
+        }
+
+    def get_config(self):
+        return {**keras.Model.get_config(self), **self._arguments, **self._common_config()}
+
+
+def module(channels, width, block, context_size, dtype):
+    """One module of a unit: ActNorm, 1×1 convolution, affine coupling, swap.
+
+    Args:
+        channels: Channels that it is given, and keeps.
+        width: Channels inside the network of the coupling.
+        block: Arguments of its `DenseAttentionBlock`, a dictionary; its `dtype` is that of the
+            whole network.
+        context_size: Size of the context, None without one.
+        dtype: Dtype policy.
+
+    Returns:
+        A `keras_flows.transforms.Chain`.
+    """
+    net = CouplingNetwork(
+        2 * (channels // 2),
+        width,
+        [DenseAttentionBlock(**block)],
+        context_size=context_size,
+        dtype=block["dtype"],
+    )
+    return Chain(
+        [
+            ActNorm(minimum_variance=0.0, epsilon=1e-6, dtype=dtype),
+            Conv1x1(dtype=dtype),
+            AffineCoupling(net, dtype=dtype),
+            SwapHalves(dtype=dtype),
+        ],
+        dtype=dtype,
+    )
+
+
+def _dequantization(kind, bits, sizes, policy):
+    if kind == "uniform":
+        return UniformDequantization(bits, dtype=policy)
+    if kind != "variational":
+        raise ValueError(f"dequantization must be 'variational' or 'uniform'; got {kind!r}.")
+    sizes = {name.removeprefix("dequantizer_"): value for name, value in sizes.items()}
+    return VariationalDequantization(bits, **sizes, dtype=policy)
+
+
+def _checked_shape(event_shape, blocks):
+    event_shape = checks.event_shape(event_shape)
+    if blocks < 1:
+        raise ValueError("A DenseFlow has at least one block: units must not be empty.")
+    factor = 2**blocks
+    if len(event_shape) != 3 or event_shape[0] % factor or event_shape[1] % factor:
+        raise ValueError(
+            f"A DenseFlow of {blocks} blocks takes images (height, width, channels) whose height "
+            f"and width are divisible by {factor}; got {event_shape}."
+        )
+    return event_shape
+
+
+def _per_block(value, name, blocks):
+    """One value for every block, from one for all or a sequence."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value] * blocks
+    if len(values) != blocks:
+        raise ValueError(f"{name} has {len(values)} numbers for {blocks} blocks; got {value}.")
+    for one in values:
+        checks.count(one, name)
+    return values
+
+
+def _plain(value):
+    """A sequence as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value

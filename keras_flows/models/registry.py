@@ -1,0 +1,49 @@
+"""The families of flows, one line each, and what is found in them by name."""
+
+from keras_flows import checks
+from keras_flows.models import denseflow, residual
+
+FAMILIES = (
+    residual.FAMILY,
+    denseflow.FAMILY,
+)
+
+MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
+CONFIGURATIONS = {k: v for family in FAMILIES for k, v in family.configurations.items()}
+RECIPES = {name: recipe for family in FAMILIES for name, recipe in family.recipes.items()}
+
+
+def from_name(name, **arguments):
+    """A flow of a published configuration, with fresh weights.
+
+    >>> flow = kf.models.from_name("idensenet_cifar10_small", seed=3)
+
+    Args:
+        name: A key of `CONFIGURATIONS`, such as `"denseflow_cifar10"` or `"residual_flow_mnist"`.
+        **arguments: Arguments of its class to change.
+
+    Raises:
+        ValueError: If the name is not known.
+    """
+    model, published = checks.known(name, CONFIGURATIONS, "configuration")
+    return model(**{**published, **arguments})
+
+
+def recipe(name):
+    """The training recipe of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    return checks.known(name, RECIPES, "recipe")
+
+
+def model(name):
+    """A function that makes a flow, from the name of a class or of a published configuration.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    if name in CONFIGURATIONS:
+        return lambda **arguments: from_name(name, **arguments)
+    return checks.known(name, {**MODELS, **CONFIGURATIONS}, "model")

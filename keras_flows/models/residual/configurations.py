@@ -1,0 +1,23 @@
+"""The published configurations of i-DenseNet and Residual Flow."""
+
+from keras_flows.models.residual.model import IDenseNet, ResidualFlow
+
+# Published alike on all images: what is not here is the default of the class.
+_SMALL = {"blocks": (4, 4, 4)}
+# MNIST images are padded or resized to 32 × 32.
+_MNIST = {"event_shape": (32, 32, 1), "coeff": 0.93, "alpha": 1e-6, **_SMALL}
+_CIFAR10 = {"event_shape": (32, 32, 3)}
+
+CONFIGURATIONS = {
+    "idensenet_cifar10": (IDenseNet, _CIFAR10),
+    "idensenet_cifar10_small": (IDenseNet, {**_CIFAR10, **_SMALL, "growth": 178}),
+    "idensenet_cifar10_small_lipswish": (
+        IDenseNet,
+        {**_CIFAR10, **_SMALL, "growth": 124, "activation": "lipswish"},
+    ),
+    "idensenet_imagenet32": (IDenseNet, {**_CIFAR10, "blocks": (32, 32, 32)}),
+    "idensenet_mnist": (IDenseNet, {**_MNIST, "growth": 108, "activation": "lipswish"}),
+    "residual_flow_cifar10": (ResidualFlow, _CIFAR10),
+    "residual_flow_cifar10_small": (ResidualFlow, {**_CIFAR10, **_SMALL}),
+    "residual_flow_mnist": (ResidualFlow, _MNIST),
+}

@@ -1,0 +1,1 @@
+"""Estimators, solvers and small linear algebra: functions of tensors that know no flows."""

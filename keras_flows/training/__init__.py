@@ -1,0 +1,18 @@
+"""Training: the step, learning rates, callbacks, recipes, and runs of them."""
+
+from keras_flows.training.averages import averaged as averaged
+from keras_flows.training.callbacks import SaveState as SaveState
+from keras_flows.training.callbacks import StopOnNonFinite as StopOnNonFinite
+from keras_flows.training.callbacks import TensorBoardScalars as TensorBoardScalars
+from keras_flows.training.recipe import Recipe as Recipe
+from keras_flows.training.schedules import Cycles as Cycles
+from keras_flows.training.schedules import WarmUp as WarmUp
+
+
+def __getattr__(name):
+    # Runs need models, data and the zoo, which need this package.
+    if name in ("build", "train"):
+        from keras_flows.training import run
+
+        return getattr(run, name)
+    raise AttributeError(f"module 'keras_flows.training' has no attribute {name!r}")

@@ -1,0 +1,32 @@
+"""A flow in training, as it is evaluated."""
+
+import contextlib
+
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def averaged(flow):
+    """The flow as it is evaluated: averaged weights in place, spectral norms converged.
+
+    The averages are those of an optimizer with `use_ema`; with another, the weights are the
+    present ones. Afterwards all weights are what they were, to the last bit, so that looking at a
+    flow in the middle of its training does not change the training.
+
+    The norms have to be brought to convergence here: those that belong to the present weights do
+    not bound the averaged ones.
+
+    Args:
+        flow: A compiled `keras_flows.Flow`.
+
+    Yields:
+        The flow.
+    """
+    before = [tf.identity(weight.value) for weight in flow.weights]
+    flow.optimizer.finalize_variable_values(flow.trainable_variables)
+    flow.converge()
+    try:
+        yield flow
+    finally:
+        for weight, value in zip(flow.weights, before, strict=True):
+            weight.assign(value)

@@ -1,0 +1,88 @@
+"""Keras callbacks: an error at NaN, states to resume from, scalars for TensorBoard."""
+
+import os
+import pathlib
+import time
+
+import keras
+import tensorflow as tf
+
+from keras_flows.errors import NonFiniteError
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Raises at the first training step whose loss or gradients are not finite.
+
+    `Flow.fit` adds it by itself.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        step, part = self.model.training_failure
+        if part >= 0:
+            raise NonFiniteError(
+                f"Training met NaN or infinity at step {step}, first in "
+                f"{self.model.part_names()[part]}. The weights are finite: no such step was "
+                "applied. Look at the data of that step; a lower learning rate, or clipping "
+                "(`global_clipnorm=1`), helps where it is the gradients."
+            )
+
+
+class SaveState(keras.callbacks.Callback):
+    """Saves the flow with its optimizer at the end of an epoch, for an exact resume.
+
+    The file is replaced in one step, so a kill at any time leaves a complete one. To resume,
+    `keras.models.load_model(path)`, and feed the data from step `flow.optimizer.iterations` on:
+    the random draws of a step depend on the flow's seed and the number of the step only, so the
+    final weights are those of an uninterrupted run. Saving changes nothing in the flow: it is a
+    state of training, without the certificate that `Flow.save` asks for.
+
+    Args:
+        path: The `.keras` file to write.
+        minutes: No epoch but the last is saved until so many minutes after the last save.
+    """
+
+    def __init__(self, path, minutes=0.0):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.minutes = minutes
+
+    def on_train_begin(self, logs=None):
+        self._saved = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        last = epoch + 1 == self.params["epochs"]
+        if not last and time.monotonic() - self._saved < 60 * self.minutes:
+            return
+        partial = self.path.with_name(f"partial-{self.path.name}")
+        keras.saving.save_model(self.model, partial)
+        os.replace(partial, self.path)
+        self._saved = time.monotonic()
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Writes the metrics of every epoch, by training step, for TensorBoard.
+
+    Unlike `keras.callbacks.TensorBoard`, it needs TensorBoard only where the files are looked at.
+
+    Args:
+        folder: The folder of the event files.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = str(folder)
+
+    def on_train_begin(self, logs=None):
+        self._writer = tf.summary.create_file_writer(self.folder)
+
+    def on_epoch_end(self, epoch, logs=None):
+        kind = tf.compat.v1.SummaryMetadata()
+        kind.plugin_data.plugin_name = "scalars"
+        step = int(self.model.optimizer.iterations)
+        with self._writer.as_default():
+            for name, value in (logs or {}).items():
+                tf.summary.write(name, tf.constant(value, "float32"), step, kind)
+        self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        self._writer.close()

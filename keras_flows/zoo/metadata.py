@@ -1,0 +1,75 @@
+"""What a preset folder says about its flow: the schema of `metadata.json`."""
+
+from typing import Any
+
+import pydantic
+
+# The format of a preset folder; raised when a change would make older versions misread one.
+FORMAT = 1
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Test(_Strict):
+    """A test result: nats per example, with the standard error over the examples.
+
+    `kl_divergence` is that from the true density to the flow, where the true one is known;
+    `importance_samples` the number of draws of an importance-weighted bound.
+    """
+
+    nll: float
+    standard_error: float
+    examples: int
+    bits_per_dim: float | None = None
+    kl_divergence: float | None = None
+    kl_standard_error: float | None = None
+    importance_samples: int | None = None
+    data: str
+
+    @property
+    def bits_per_dim_standard_error(self):
+        """The standard error in the unit of `bits_per_dim`, None without that."""
+        if self.bits_per_dim is None:
+            return None
+        return self.standard_error * self.bits_per_dim / self.nll
+
+
+class Inverse(_Strict):
+    """The inverse: its tolerance, and the round trip measured on samples.
+
+    `round_trip_error` is the `worst` of a `keras_flows.measure.inversion.RoundTrip`.
+    """
+
+    tolerance: float
+    max_iterations: int
+    round_trip_error: float
+    round_trip_examples: int
+
+
+class Metadata(_Strict):
+    """The contents of `metadata.json`."""
+
+    format: int = FORMAT
+    name: str
+    summary: str
+    model: str
+    event_shape: list[int]
+    context_shape: list[int] | None
+    parameters: int
+    likelihood: str
+    estimator: str | None
+    data: str | None
+    test: Test | None
+    lipschitz: dict[str, float]
+    inverse: Inverse | None
+    training: dict[str, Any]
+    versions: dict[str, str]
+    licence: str
+    files: dict[str, str]
+
+    @property
+    def largest_bound(self):
+        """The largest certified Lipschitz bound, None without residual blocks."""
+        return max(self.lipschitz.values(), default=None)

@@ -1,0 +1,228 @@
+"""Preset folders: how a flow is written to one and read back.
+
+A folder holds `config.json`, `model.weights.h5`, a model card `README.md`, one picture where
+there is one, and `metadata.json` with the SHA-256 of all the others.
+"""
+
+import json
+import platform
+import shutil
+from importlib import metadata as installed
+from pathlib import Path
+
+import keras
+import numpy as np
+import pydantic
+
+from keras_flows._version import __version__
+from keras_flows.errors import ConvergenceError, PresetError
+from keras_flows.files import complete_folder, differences, sha256
+from keras_flows.flow import Flow
+from keras_flows.measure.inversion import round_trip
+from keras_flows.zoo import card
+from keras_flows.zoo.metadata import FORMAT, Inverse, Metadata
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_PACKAGES = ("keras", "tensorflow", "numpy")
+# Samples that the round trip is measured on: of images fewer, which take longer.
+_POINTS, _IMAGES = 1000, 64
+
+
+def save(
+    flow,
+    folder,
+    name=None,
+    summary="",
+    data=None,
+    test=None,
+    training=None,
+    licence="apache-2.0",
+    picture=None,
+):
+    """Writes a flow as a preset folder.
+
+    The spectral norms are brought to convergence, the blocks certified, and the round trip of
+    the inverse measured, before anything is written; an existing preset is replaced only by a
+    complete new one.
+
+    Args:
+        flow: The `keras_flows.Flow`.
+        folder: Where to write it; a new folder, an empty one, or a preset to replace.
+        name: Name of the preset; that of the folder by default.
+        summary: One sentence for lists and the model card.
+        data: What it was trained on.
+        test: Test result, a dictionary with the fields of `keras_flows.zoo.metadata.Test`.
+        training: How it was trained: recipe, seed, steps and the like, a dictionary.
+        licence: SPDX identifier in lower case.
+        picture: Path of a PNG file to include, or None.
+
+    Returns:
+        The `Metadata` written.
+
+    Raises:
+        ConvergenceError: If the flow does not decode its own samples.
+        LipschitzError: If a residual block cannot be certified invertible.
+        PresetError: If the folder holds something that is not a preset.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
+        raise PresetError(f"{folder} exists, and is not a preset; it is left as it is.")
+    flow.converge()
+    bounds = flow.certify().bounds
+    with complete_folder(folder) as partial:
+        config = _config(flow, name or folder.name)
+        _write_json(partial / CONFIG, config)
+        # A copy that was never compiled has no optimizer, whose state is no part of a preset.
+        plain = keras.saving.deserialize_keras_object(config)
+        # One by one: all values at once would be another copy of the flow.
+        for mine, theirs in zip(plain.weights, flow.weights, strict=True):
+            mine.assign(theirs)
+        plain.save_weights(partial / WEIGHTS)
+        if picture is not None:
+            shutil.copy(picture, partial / Path(picture).name)
+        metadata = Metadata(
+            name=name or folder.name,
+            summary=summary,
+            model=type(flow).__name__,
+            event_shape=list(flow.event_shape),
+            context_shape=None if flow.context_shape is None else list(flow.context_shape),
+            parameters=sum(int(np.prod(v.shape)) for v in flow.trainable_variables),
+            likelihood=flow.likelihood,
+            estimator=_estimator(flow),
+            data=data,
+            test=test,
+            lipschitz=bounds,
+            inverse=_inverse(flow),
+            training=training or {},
+            versions={
+                "python": platform.python_version(),
+                "keras_flows": __version__,
+                **{package: installed.version(package) for package in _PACKAGES},
+            },
+            licence=licence,
+            files={},
+        )
+        picture_name = None if picture is None else Path(picture).name
+        (partial / "README.md").write_text(card.render(metadata, picture_name), encoding="utf-8")
+        files = {path.name: sha256(path) for path in sorted(partial.iterdir())}
+        metadata = metadata.model_copy(update={"files": files})
+        _write_json(partial / METADATA, metadata.model_dump())
+    return metadata
+
+
+def read_metadata(folder):
+    """Reads and checks `metadata.json`.
+
+    Raises:
+        PresetError: If it is missing, unreadable, or of a newer format.
+    """
+    content = _read_json(Path(folder) / METADATA)
+    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
+        written_by = (content.get("versions") or {}).get("keras_flows", "a newer version")
+        raise PresetError(
+            f"{folder} was written by keras-flows {written_by} in preset format "
+            f"{content['format']}; this is {__version__}, which reads up to format {FORMAT}. "
+            "Upgrade keras-flows."
+        )
+    try:
+        return Metadata.model_validate(content)
+    except pydantic.ValidationError as error:
+        where = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
+        )
+        raise PresetError(f"{Path(folder) / METADATA} does not fit its schema: {where}.") from None
+
+
+def check_files(folder, metadata):
+    """Compares every file of a preset with its SHA-256.
+
+    Raises:
+        PresetError: If a file is missing or differs; the message lists them.
+    """
+    unlisted = {CONFIG, WEIGHTS} - metadata.files.keys()
+    wrong = [f"{name} has no checksum in {METADATA}" for name in sorted(unlisted)]
+    wrong += differences(folder, metadata.files)
+    if wrong:
+        raise PresetError(
+            f"The preset {folder} is corrupt or was changed: {'; '.join(wrong)}. Fetch it again."
+        )
+
+
+def load(folder):
+    """Reads a flow from a preset folder.
+
+    Raises:
+        PresetError: If a file is missing, corrupt, or of a newer version.
+    """
+    folder = Path(folder)
+    metadata = read_metadata(folder)
+    check_files(folder, metadata)
+    try:
+        flow = keras.saving.deserialize_keras_object(_read_json(folder / CONFIG))
+    except (TypeError, ValueError, KeyError) as error:
+        raise PresetError(
+            f"{folder / CONFIG} does not describe a flow that keras-flows {__version__} knows "
+            f"(it was written by {metadata.versions.get('keras_flows', 'an unknown version')}): "
+            f"{error}"
+        ) from error
+    if not isinstance(flow, Flow):
+        raise PresetError(f"{folder / CONFIG} describes a {type(flow).__name__}, not a flow.")
+    try:
+        flow.load_weights(folder / WEIGHTS)
+    except (ValueError, OSError, KeyError) as error:
+        raise PresetError(
+            f"The weights in {folder / WEIGHTS} do not fit the flow in {CONFIG}: {error}"
+        ) from error
+    return flow
+
+
+def _config(flow, name):
+    config = keras.saving.serialize_keras_object(flow)
+    config["config"]["name"] = name
+    # How a flow was compiled is no part of what it is.
+    return {key: config[key] for key in ("module", "class_name", "config", "registered_name")}
+
+
+def _estimator(flow):
+    kinds = {type(block.log_det).__name__ for block in flow.blocks}
+    return ", ".join(sorted(kinds)) or None
+
+
+def _inverse(flow):
+    """The tolerance of the inverse, and the largest round-trip error on the flow's samples."""
+    blocks = flow.blocks
+    if not blocks or flow.noise_shape("decode") != (0,):
+        return None
+    examples = _IMAGES if len(flow.event_shape) == 3 else _POINTS
+    context = None
+    if flow.context_shape is not None:
+        context = np.zeros((examples, *flow.context_shape), "float32")
+    x = flow.sample(examples, seed=0, context=context)
+    result = round_trip(flow, x, context)
+    if result.refused:
+        raise ConvergenceError(
+            f"The flow does not decode {result.refused:.1%} of {examples:,} samples "
+            "that it encoded; raise max_iterations of its residual blocks."
+        )
+    return Inverse(
+        tolerance=max(block.tolerance for block in blocks),
+        max_iterations=max(block.max_iterations for block in blocks),
+        round_trip_error=result.worst,
+        round_trip_examples=examples,
+    )
+
+
+def _write_json(path, content):
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PresetError(f"{path} does not exist; a preset folder has a {path.name}.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PresetError(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise PresetError(f"{path} must hold a JSON object.")
+    return content

@@ -1,0 +1,363 @@
+"""Training by recipe: what a run writes, resumes and refuses. Kills are in test_resume.py."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+import rich.console
+import tensorflow as tf
+
+import keras_flows as kf
+from keras_flows import models, training
+from keras_flows.models import registry
+from keras_flows.training import run as runner
+from keras_flows.training.recipe import Recipe
+from tests.registry import residual_block
+
+TOY = Recipe(
+    summary="A tiny flow.",
+    model="IDenseNet",
+    arguments={"blocks": 1, "depth": 1, "growth": 4},
+    data={"toy": "two_moons"},
+    steps=6,
+    batch_size=20,
+    schedule={"class_name": "CosineDecay", "learning_rate": 0.01, "warmup_steps": 2},
+    ema=0.5,
+    report_every=2,
+    samples_every=3,
+    validation_examples=50,
+)
+
+
+def tiny_images(event_shape, bits=5, seed=0):
+    """A flow on images without residual blocks."""
+    steps = kf.transforms
+    chain = [steps.UniformDequantization(bits), steps.Logit(), steps.Squeeze(), steps.ActNorm()]
+    return kf.Flow(steps.Chain(chain), event_shape, seed=seed)
+
+
+IMAGES = dataclasses.replace(
+    TOY, model="TinyImages", arguments={"bits": 5}, data={"images": "digits"}, ema=None
+)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Quick pictures and tests; a model that the package does not have."""
+    monkeypatch.setattr(models, "TinyImages", tiny_images, raising=False)
+    monkeypatch.setattr(runner, "TEST_POINTS", 500)
+    monkeypatch.setattr(runner._Toy, "draw", lambda self, flow, path: path.write_bytes(b"picture"))
+
+
+def run(output, recipe=TOY, name="tiny", **options):
+    """What a run returns, and what it prints."""
+    text = io.StringIO()
+    console = rich.console.Console(file=text, width=200)
+    return runner.train(name, recipe, output, console=console, **options), text.getvalue()
+
+
+def history(output, name="tiny"):
+    with open(output / f"{name}.training" / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_a_run_writes(tmp_path):
+    metadata, text = run(tmp_path)
+    flow = kf.zoo.load(tmp_path / "tiny")
+    rows = history(tmp_path)
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    assert "step 6 of 6" in text and "nats" in text and "bits/dim" not in text
+    # Validation at the last report and the preset are of the same, averaged weights.
+    held_out = kf.data.toy("two_moons").sample(50, seed=(runner.TEST_SEED, 1))
+    result = kf.evaluate.evaluate(flow, held_out)
+    assert float(rows[-1]["val_nll_nats"]) == pytest.approx(result.nll, rel=1e-6)
+    assert float(rows[-1]["val_nll_standard_error"]) == pytest.approx(result.standard_error)
+    test = kf.data.toy("two_moons").sample(500, seed=runner.TEST_SEED)
+    assert metadata.test.nll == pytest.approx(-np.mean(flow.log_prob(test)), rel=1e-6)
+    true = kf.data.toy("two_moons").log_prob(test)
+    assert metadata.test.kl_divergence == pytest.approx(np.mean(true - flow.log_prob(test)))
+    assert metadata.training["steps"] == 6 and metadata.training["ema"] == 0.5
+    assert "command" not in metadata.training  # it is no recipe of the table
+    assert list(metadata.training["learning_curve"]) == ["2", "4", "6"]
+    work = tmp_path / "tiny.training"
+    assert [p.name for p in (work / "samples").iterdir()] == ["step-00000006.png"]
+    assert any((work / "tensorboard").iterdir())
+
+
+def test_the_saved_weights_are_the_averages(tmp_path):
+    run(tmp_path)
+    # The state holds both: the weights of the last step, and their averages.
+    flow = keras.models.load_model(tmp_path / "tiny.training" / "state.keras")
+    index = next(i for i, v in enumerate(flow.trainable_variables) if "kernel" in v.path)
+    saved = kf.zoo.load(tmp_path / "tiny").trainable_variables[index].numpy()
+    last = flow.trainable_variables[index].numpy()
+    average = flow.optimizer._model_variables_moving_average[index].numpy()
+    np.testing.assert_array_equal(saved, average)
+    assert not np.array_equal(saved, last)
+
+
+def test_training_on_images(tmp_path):
+    metadata, text = run(tmp_path, IMAGES)
+    assert "bits/dim" in text
+    flow, test = kf.zoo.load(tmp_path / "tiny"), kf.data.images("digits", "test")
+    expected = np.mean(flow.bits_per_dim(test.pixels, seed=0))
+    assert metadata.test.bits_per_dim == pytest.approx(expected, rel=0.01)
+    assert metadata.test.examples == 297 and metadata.data.startswith("digits, train: 1,500")
+    picture = (tmp_path / "tiny" / "samples.png").read_bytes()
+    picture = tf.io.decode_png(picture).numpy()
+    assert picture.shape == (400, 400, 1)
+    samples = flow.sample(64, seed=0).numpy().reshape(8, 8, 8, 8)
+    expected = np.minimum(samples[1, 2] / 16, 1.0) * 255
+    np.testing.assert_allclose(picture[57:97:5, 107:147:5, 0], expected, atol=1.0)
+
+
+@pytest.mark.parametrize(("asked", "used"), [("auto", False), (True, True)])
+def test_a_recipe_may_ask_for_xla(asked, used):
+    recipe = dataclasses.replace(IMAGES, jit_compile=asked)
+    assert runner.build(recipe, kf.data.images("digits")).jit_compile is used
+
+
+def test_a_finished_run_is_tested_and_written_again(tmp_path):
+    metadata, _ = run(tmp_path, IMAGES)
+    weights = kf.zoo.load(tmp_path / "tiny").get_weights()
+    again, text = run(tmp_path, IMAGES, resume=True)
+    assert "resuming at step 6" in text and again.test == metadata.test
+    for one, other in zip(weights, kf.zoo.load(tmp_path / "tiny").get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(history(tmp_path)) == 3
+
+
+def test_a_finished_run_goes_on_with_another_cycle(tmp_path):
+    schedule = {**IMAGES.schedule, "restarts": [[6, 0.005]]}
+    longer = dataclasses.replace(IMAGES, steps=10, schedule=schedule)
+    run(tmp_path, IMAGES)
+    _, text = run(tmp_path, longer, resume=True)
+    assert "resuming at step 6" in text
+    run(tmp_path, longer, "whole")
+    one, other = (kf.zoo.load(tmp_path / name).get_weights() for name in ("tiny", "whole"))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    columns = ("step", "learning_rate", "loss", "val_bits_per_dim")
+    rows = [[[row[x] for x in columns] for row in history(tmp_path, y)] for y in ("tiny", "whole")]
+    assert rows[0] == rows[1] and len(rows[0]) == 5
+
+
+def test_rows_after_the_saved_state_are_dropped(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
+    runner._drop_rows(path, 2)
+    assert path.read_text() == "epoch,loss\n0,3.0\n1,2.0\n"
+    runner._drop_rows(path, 0)
+    assert path.read_text() == ""
+
+
+def test_samples_that_do_not_converge_end_no_run(tmp_path, monkeypatch):
+    def fail(self, flow, path):
+        if path.name.startswith("step"):
+            raise kf.ConvergenceError("no inverse")
+        path.write_bytes(b"picture")
+
+    monkeypatch.setattr(runner._Pictures, "draw", fail)
+    _, text = run(tmp_path, IMAGES)
+    assert "no samples at step 6: no inverse" in text
+
+
+# Refused ------------------------------------------------------------------------------------------
+
+
+def test_a_saved_state_is_not_overwritten_by_accident(tmp_path):
+    run(tmp_path, IMAGES)
+    with pytest.raises(ValueError, match=r"state\.keras is there.*--resume"):
+        run(tmp_path, IMAGES)
+    other = dataclasses.replace(IMAGES, seed=1, batch_size=30)
+    with pytest.raises(ValueError, match="batch_size was 20 and is 30; seed was 0 and is 1"):
+        run(tmp_path, other, resume=True)
+    # Its last step was at the end of the cosine, which a longer one without a restart is not.
+    with pytest.raises(ValueError, match="steps was 6 and is 10"):
+        run(tmp_path, dataclasses.replace(IMAGES, steps=10), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 7}, "multiple of 2"),
+        ({"model": "NoSuchFlow"}, "no model 'NoSuchFlow'"),
+        ({"schedule": {"class_name": "Linear"}}, "CosineDecay and WarmUp; got 'Linear'"),
+        ({"data": {"toy": "three_moons"}}, "mean 'two_moons'"),
+    ],
+)
+def test_recipes_that_do_not_fit_together(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, dataclasses.replace(TOY, **changes))
+
+
+def test_bits_of_the_flow_and_of_the_data_must_agree(tmp_path):
+    with pytest.raises(ValueError, match="8 bits, but the data have 5"):
+        run(tmp_path, dataclasses.replace(IMAGES, arguments={"bits": 8}))
+
+
+def test_no_averages_with_batch_normalisation(tmp_path, monkeypatch):
+    def normalized(*args, **kwargs):
+        flow = tiny_images(*args, **kwargs)
+        flow.normalization = keras.layers.BatchNormalization()
+        return flow
+
+    monkeypatch.setattr(models, "TinyImages", normalized)
+    with pytest.raises(ValueError, match="batch normalisation"):
+        run(tmp_path, dataclasses.replace(IMAGES, ema=0.9))
+
+
+def test_folders_that_are_no_presets_are_left_alone(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "thesis.txt").write_text("finished")
+    with pytest.raises(ValueError, match="not a preset"):
+        run(tmp_path)
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", registry.RECIPES)
+def test_recipes_of_the_table(name):
+    recipe = registry.recipe(name)
+    assert recipe == registry.RECIPES[name]
+    json.dumps(dataclasses.asdict(recipe))  # data only
+    assert recipe.steps % recipe.report_every == 0
+    assert hasattr(models, recipe.model) or recipe.model in models.CONFIGURATIONS
+    assert hasattr(keras.optimizers, recipe.optimizer["class_name"])
+    runner._schedule(recipe)(0)
+
+
+@pytest.mark.slow  # builds both flows
+def test_the_two_small_flows_on_mnist_are_of_one_size_and_trained_alike():
+    pixels = np.zeros((1, 32, 32, 1), np.uint8)
+    names = ("idensenet_lc_mnist", "residual_flow_mnist")
+    sizes = [
+        sum(
+            v.numpy().size
+            for v in runner.build(registry.recipe(name), kf.data.images(pixels)).trainable_variables
+        )
+        for name in names
+    ]
+    assert sizes == [579_154, 578_965]
+    same = {"model": "", "arguments": {}, "summary": ""}
+    one, other = (dataclasses.replace(registry.recipe(name), **same) for name in names)
+    assert one == other
+
+
+def test_published_schedules():
+    recipe = registry.recipe("denseflow_cifar10_paper")
+    assert recipe.steps == 420 * 50_000 / 64
+    rate = runner._schedule(recipe)
+    assert float(rate(2499)) == pytest.approx(5e-4 * 0.9975**3)  # in the fourth epoch
+    assert float(rate(312_499)) == pytest.approx(1e-3 * 0.9975**399, rel=1e-4)
+    assert float(rate(312_500)) == float(rate(328_124)) == pytest.approx(2e-5)
+    rate = runner._schedule(registry.recipe("idensenet_cifar10_paper"))
+    assert float(rate(499)) == pytest.approx(5e-4) and float(rate(10**5)) == pytest.approx(1e-3)
+
+
+def test_unknown_recipe():
+    with pytest.raises(ValueError, match=r"no recipe 'two_moons'.*mean 'idensenet_two_moons'"):
+        registry.recipe("two_moons")
+
+
+def test_the_optimizer_is_that_of_the_recipe():
+    schedule = {"class_name": "WarmUp", "learning_rate": 0.01, "warmup_steps": 4}
+    recipe = dataclasses.replace(
+        TOY, optimizer={"class_name": "Adamax", "beta_2": 0.99}, schedule=schedule, clip_norm=2.0
+    )
+    optimizer = runner.build(recipe, kf.data.toy("two_moons")).optimizer
+    assert isinstance(optimizer, keras.optimizers.Adamax) and optimizer.beta_2 == 0.99
+    assert optimizer.global_clipnorm == 2.0 and optimizer.ema_momentum == 0.5
+    assert float(optimizer.learning_rate) == pytest.approx(0.0025)
+
+
+def test_cosine_schedule():
+    rate = runner._schedule(dataclasses.replace(TOY, steps=102))
+    assert float(rate(1)) == pytest.approx(0.005) and float(rate(2)) == pytest.approx(0.01)
+    assert float(rate(52)) == pytest.approx(0.005) and float(rate(102)) == pytest.approx(0.0)
+
+
+def test_cosine_schedule_with_restarts():
+    restarts = {"restarts": [[102, 0.006], [204, 0.004]]}
+    recipe = dataclasses.replace(TOY, steps=306, schedule={**TOY.schedule, **restarts})
+    rate = runner._schedule(recipe)
+    first = runner._schedule(dataclasses.replace(TOY, steps=102))
+    assert [float(rate(step)) for step in (0, 1, 52, 101)] == [
+        float(first(step)) for step in (0, 1, 52, 101)
+    ]
+    for step, value in {102: 0, 103: 0.003, 104: 0.006, 154: 0.003, 206: 0.004, 256: 0.002}.items():
+        assert float(rate(step)) == pytest.approx(value)
+    # A shorter run, as by `--steps`, has the cycles that begin in it.
+    assert runner._schedule(dataclasses.replace(recipe, steps=150)).starts == [0, 102]
+    assert float(runner._schedule(dataclasses.replace(recipe, steps=102))(52)) == float(first(52))
+
+
+def test_cycles():
+    rate = training.Cycles([training.WarmUp(0.1, 4), training.WarmUp(0.2, 2)], [0, 10])
+    expected = {0: 0.025, 9: 0.1, 10: 0.1, 11: 0.2, 99: 0.2}
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rate))
+    for step, value in expected.items():
+        assert float(rate(step)) == float(again(step)) == pytest.approx(value)
+    for starts in ([0], [1, 10], [0, 0], [0, 10, 20]):
+        with pytest.raises(ValueError, match="2 schedules, and the steps"):
+            training.Cycles(rate.schedules, starts)
+
+
+def test_warm_up_and_decay():
+    rate = training.WarmUp(
+        0.1, warmup_steps=4, decay=0.5, decay_steps=10, final_rate=0.003, final_start=30
+    )
+    expected = {0: 0.025, 3: 0.1, 9: 0.1, 10: 0.05, 29: 0.025, 30: 0.003, 99: 0.003}
+    for step, value in expected.items():
+        assert float(rate(step)) == pytest.approx(value)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rate))
+    assert [float(again(step)) for step in expected] == [float(rate(step)) for step in expected]
+    assert float(training.WarmUp(0.1, 4)(10**6)) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="positive"):
+        training.WarmUp(0.1, 0)
+    with pytest.raises(ValueError, match="go together"):
+        training.WarmUp(0.1, 4, final_rate=0.1)
+
+
+# Averaged weights ---------------------------------------------------------------------------------
+
+
+def test_averaged():
+    flow = kf.Flow(residual_block("float32"), (2,))
+    flow.compile(keras.optimizers.SGD(0.3, use_ema=True, ema_momentum=0.75), jit_compile=False)
+    means = []
+
+    class Follow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            now = [v.numpy() for v in flow.trainable_variables]
+            if not means:
+                means.append(now)
+            else:
+                pairs = zip(means[-1], now, strict=True)
+                means.append([0.75 * mean + 0.25 * value for mean, value in pairs])
+            if len(means) == 8:
+                weights = flow.get_weights()
+                with training.averaged(flow) as same:
+                    assert same is flow
+                    for v, mean in zip(flow.trainable_variables, means[-1], strict=True):
+                        np.testing.assert_allclose(v, mean, rtol=1e-5, atol=1e-7)
+                    # Norms that belong to these weights, not to those of the last step.
+                    for layer in flow._flatten_layers():
+                        if hasattr(layer, "sigma"):
+                            norm = np.linalg.norm(layer.kernel.numpy(), 2)
+                            assert float(layer.sigma.numpy()) == pytest.approx(norm, rel=1e-5)
+                    assert max(flow.certify().bounds.values()) < 1.0
+                for before, after in zip(weights, flow.get_weights(), strict=True):
+                    np.testing.assert_array_equal(before, after)
+
+    x = kf.data.toy("two_moons").sample(64, seed=0)
+    flow.fit(x, batch_size=8, shuffle=False, callbacks=[Follow()], verbose=0)
+    assert len(means) == 8
+    # At the end of fit, the averages are the weights, and the norms fit them.
+    for v, mean in zip(flow.trainable_variables, means[-1], strict=True):
+        np.testing.assert_allclose(v, mean, rtol=1e-5, atol=1e-7)
