@@ -18,7 +18,7 @@ from keras_flows.flow import Flow as Flow
 _moved.install()
 
 # Imported when first used: they bring TFP, tf2onnx, matplotlib or data libraries.
-_LAZY = ("data", "export", "measure", "plot", "tfp", "zoo")
+_LAZY = ("data", "export", "measure", "numerics", "plot", "tfp", "zoo")
 
 
 def __getattr__(name):

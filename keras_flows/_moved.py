@@ -9,10 +9,11 @@ import warnings
 # By the old name, without the package's, in version 0.1. To be deleted in version 0.3.
 MODULES = {
     "added_noise": "models.denseflow.added_noise",
+    "diagnosis": "transforms.diagnosis",
     "elimination": "numerics.elimination",
     "evaluate": "measure.evaluation",
     "fixed_point": "numerics.fixed_point",
-    "image_grid": "plot.image_grid",
+    "image_grid": "plot.tiles",
     "importance": "numerics.importance",
     "inversion": "measure.inversion",
     "layers.activations": "layers.lipschitz.activations",
@@ -35,8 +36,37 @@ MODULES = {
     "recipes": "models.registry",
     "runner": "training.run",
     "tables": "data.tables",
+    "transforms.affine_coupling": "transforms.coupling",
     "transforms.cross_unit_coupling": "models.denseflow.cross_unit_coupling",
 }
+
+
+# Names inside modules, by the module's name without the package's: where each is now.
+NAMES = {
+    "transforms": {
+        "CrossUnitBlock": "models.denseflow",
+        "CrossUnitCoupling": "models.denseflow",
+    },
+    "transforms.base": {
+        "event_size": "numerics.events",
+        "sum_event": "numerics.events",
+        "zeros_per_example": "numerics.events",
+    },
+}
+
+
+def attribute(module, name):
+    """The attribute of a module that has moved to another; for a module's `__getattr__`.
+
+    Raises:
+        AttributeError: If there never was one.
+    """
+    new = NAMES.get(module.partition(".")[2], {}).get(name)
+    if new is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    message = f"{module}.{name} is keras_flows.{new}.{name} now; the old name goes in version 0.3."
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return getattr(importlib.import_module(f"keras_flows.{new}"), name)
 
 
 def new_name(old):

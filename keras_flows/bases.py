@@ -5,6 +5,8 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_flows.numerics.events import sum_event
+
 
 class _Base(keras.layers.Layer):
     def get_config(self):
@@ -18,7 +20,7 @@ class StandardNormal(_Base):
 
     def log_prob(self, z):
         """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
-        return -0.5 * _sum_event(tf.square(z) + math.log(2.0 * math.pi))
+        return -0.5 * sum_event(tf.square(z) + math.log(2.0 * math.pi))
 
     def sample(self, batch, event_shape, noise, temperature, dtype):
         """Draws of shape `(batch, *event_shape)`, their deviation scaled by the temperature."""
@@ -45,14 +47,9 @@ class ChannelNormal(_Base):
         """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
         log_scale = tf.convert_to_tensor(self.log_scale)
         e = (z - self.loc) * tf.exp(-log_scale)
-        return -_sum_event(0.5 * (tf.square(e) + math.log(2.0 * math.pi)) + log_scale)
+        return -sum_event(0.5 * (tf.square(e) + math.log(2.0 * math.pi)) + log_scale)
 
     def sample(self, batch, event_shape, noise, temperature, dtype):
         """Draws of shape `(batch, *event_shape)`, their deviation scaled by the temperature."""
         e = noise.normal(batch, event_shape, dtype)
         return self.loc + temperature * tf.exp(tf.convert_to_tensor(self.log_scale)) * e
-
-
-def _sum_event(x):
-    # Not that of transforms.base: transforms are made of bases.
-    return tf.reduce_sum(x, axis=list(range(1, len(x.shape))))

@@ -27,6 +27,14 @@ def known(name, table, what):
     )
 
 
+def instance(value, kind, name):
+    """A value of a class, or of one of several."""
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        needed = " or ".join(f"{one.__module__}.{one.__qualname__}" for one in kinds)
+        raise ValueError(f"{name} must be a {needed}; got {value!r}.")
+
+
 def event_shape(shape):
     """A tuple of positive integers."""
     try:

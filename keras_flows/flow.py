@@ -1,16 +1,15 @@
 """Flow: the keras.Model that people hold."""
 
-import copy
 import math
 
 import keras
 import tensorflow as tf
 
-from keras_flows import checks, diagnosis
+from keras_flows import calls, checks
 from keras_flows.bases import StandardNormal
 from keras_flows.measure.certificate import certify
-from keras_flows.noise import Noise, ReplayedNoise, ScaledNoise, SeededNoise, as_seed
-from keras_flows.numerics import importance
+from keras_flows.noise import ScaledNoise, SeededNoise, fresh_seed
+from keras_flows.numerics import events
 from keras_flows.training.model import MaximumLikelihood
 from keras_flows.transforms.residual import ResidualBlock
 
@@ -38,7 +37,8 @@ class Flow(MaximumLikelihood):
         base: The density on the latent, a layer of `keras_flows.bases`; a `StandardNormal` by
             default.
         seed: Seed of the random draws of training, an integer. A draw depends on the seed and
-            the number of the training step only.
+            the number of the training step only. Calls without a seed draw anew every time, in
+            every process; `keras.utils.set_random_seed` makes them repeat.
 
     Raises:
         ValueError: If the transform cannot take the event or context shape.
@@ -70,9 +70,8 @@ class Flow(MaximumLikelihood):
         if self.context_embedding is not None:
             checks.build_once(self.context_embedding, (None, *self.context_shape))
         checks.build_once(self.base, (None, *self.latent_shape))
-        self._draws = keras.random.SeedGenerator(self.seed)
-        self._functions = {}
-        self._prepare_training()
+        self.calls = calls.Caller(self)
+        self._prepare_training(self.transform.dequantizes)
         self.built = True
 
     # What the flow is ---------------------------------------------------------------------
@@ -149,9 +148,11 @@ class Flow(MaximumLikelihood):
                     "num_importance_samples goes with a seed, without num_probes and outside of "
                     "training."
                 )
-            return self._importance_weighted(x, context, seed, num_importance_samples)
+            calls.check_importance_samples(self, num_importance_samples)
+            draws = (tf.constant(num_importance_samples),)
+            return self.calls.run(calls.importance_weighted, x, context, seed=seed, extra=draws)
         if num_probes == 1:
-            return self._run("log_prob", x, self.event_shape, context, noise, seed, training)
+            return self.calls.run(calls.log_prob, x, context, noise, seed, training)
         if noise is not None:
             raise ValueError("Recorded noise is for one draw; leave num_probes out.")
         return tf.reduce_mean(self.log_prob_draws(x, num_probes, context, seed, training), axis=0)
@@ -181,7 +182,7 @@ class Flow(MaximumLikelihood):
                 "The log_prob of this flow draws no random numbers: there is nothing to average. "
                 "Leave num_probes out."
             )
-        source = SeededNoise(self._seed(seed))
+        source = SeededNoise(fresh_seed() if seed is None else seed)
         return tf.stack(
             [
                 self.log_prob(x, context, seed=source.next_seed(), training=training)
@@ -189,31 +190,12 @@ class Flow(MaximumLikelihood):
             ]
         )
 
-    def _importance_weighted(self, x, context, seed, draws):
-        importance.check(self, draws)
-        x = checks.batch(x, self.event_shape, self.compute_dtype, "x")
-        context = checks.context(context, self.context_shape, x, self._context_dtype())
-        seed = self._seed(seed)
-        if "importance" not in self._functions:
-
-            def run(x, context, seed, draws):
-                return importance.log_mean_exp(
-                    lambda seed: self._log_prob(x, context, SeededNoise(seed)), seed, draws
-                )
-
-            self._functions["importance"] = tf.function(run, autograph=False, reduce_retracing=True)
-        result = self._functions["importance"](x, context, seed, tf.constant(draws))
-        if tf.executing_eagerly() and bool(tf.reduce_any(tf.math.is_nan(result))):
-            noise = SeededNoise(tf.random.fold_in(seed, 0))
-            diagnosis.explain_encode(self.transform, x, self._embed(context), noise)
-        return result
-
     def encode(self, x, context=None, noise=None, seed=None):
         """Data to latent: `(batch, *event_shape)` to `(batch, *latent_shape)`.
 
         Arguments and errors are those of `log_prob`.
         """
-        return self._run("encode", x, self.event_shape, context, noise, seed)
+        return self.calls.run(calls.encode, x, context, noise, seed)
 
     def decode(self, z, context=None, noise=None, seed=None):
         """Latent to data: `(batch, *latent_shape)` to `(batch, *event_shape)`.
@@ -224,7 +206,7 @@ class Flow(MaximumLikelihood):
         Raises:
             ConvergenceError: If an inverse did not converge; the message has the residual.
         """
-        return self._run("decode", z, self.latent_shape, context, noise, seed)
+        return self.calls.run(calls.decode, z, context, noise, seed, direction="decode")
 
     def sample(self, n, seed=None, temperature=1.0, context=None):
         """Draws from the flow.
@@ -250,15 +232,13 @@ class Flow(MaximumLikelihood):
             and not 0.0 <= float(temperature) < math.inf
         ):
             raise ValueError(f"temperature must be a finite number, 0 or more; got {temperature}.")
-        noise = SeededNoise(self._seed(seed))
-        dtype = self.compute_dtype
-        temperature = tf.cast(temperature, dtype)
-        z = self.base.sample(n, self.latent_shape, noise, temperature, dtype)
+        noise = SeededNoise(fresh_seed() if seed is None else seed)
+        temperature = tf.cast(temperature, self.compute_dtype)
+        z = self.base.sample(n, self.latent_shape, noise, temperature, self.compute_dtype)
         seed = noise.next_seed()
         if self.transform.noise_size("decode") and tf.get_static_value(temperature) != 1.0:
-            scaled = ScaledNoise(seed, temperature)
-            return self._run("decode", z, self.latent_shape, context, scaled, None)
-        return self._run("decode", z, self.latent_shape, context, None, seed)
+            return self.decode(z, context, noise=ScaledNoise(seed, temperature))
+        return self.decode(z, context, seed=seed)
 
     def bits_per_dim(self, x, context=None, noise=None, seed=None):
         """`-log_prob / (D ln 2)`, for flows on integers; arguments are those of `log_prob`.
@@ -272,88 +252,29 @@ class Flow(MaximumLikelihood):
                 "bits_per_dim is defined for dequantized integers; this flow has a density on "
                 "continuous data. Use log_prob, in nats."
             )
-        return self._bits_per_dim(self.log_prob(x, context, noise, seed))
+        return events.bits_per_dim(-self.log_prob(x, context, noise, seed), self.event_shape)
 
-    def _bits_per_dim(self, log_prob):
-        return -log_prob / (math.prod(self.event_shape) * math.log(2.0))
+    # What the pure functions of `keras_flows.calls` are made of --------------------------------
 
-    # The same as pure functions of tensors ----------------------------------------------------
-
-    def _embed(self, context, training=False):
+    def embed(self, context, training=False):
+        """The vector that the transform sees of a context; None for a flow without."""
         if self.context_embedding is None:
             return context
         return self.context_embedding(context, training=training)
 
-    def _log_prob(self, x, context, noise, training=False):
-        context = self._embed(context, training)
-        z, log_det = self.transform.encode(x, context, noise, training)
-        return self.base.log_prob(z) + log_det
+    @property
+    def context_dtype(self):
+        """The dtype of the context: labels for an embedding are integers."""
+        labels = isinstance(self.context_embedding, keras.layers.Embedding)
+        return "int32" if labels else self.compute_dtype
 
-    def _encode(self, x, context, noise, training=False):
-        return self.transform.encode(x, self._embed(context), noise)[0]
-
-    def _decode(self, z, context, noise, training=False):
-        return self.transform.decode(z, self._embed(context), noise)
+    def density(self, x, context=None, noise=None, training=False, observe=None):
+        return calls.density(self, x, context, noise, training, observe)
 
     def call(self, inputs, training=False):
         x, context = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
-        noise = SeededNoise(self._seed(None)) if self.transform.noise_size("encode") else None
-        return self._log_prob(x, context, noise, training)
-
-    def _seed(self, seed):
-        return as_seed(self._draws.next() if seed is None else seed)
-
-    def _run(self, name, x, shape, context, noise, seed, training=False):
-        """Checks the arguments, runs a pure function compiled once for all batch sizes."""
-        x = checks.batch(x, shape, self.compute_dtype, "x" if name != "decode" else "z")
-        context = checks.context(context, self.context_shape, x, self._context_dtype())
-        if noise is not None and seed is not None:
-            raise ValueError("Give either noise or a seed, not both.")
-        stochastic = self.transform.noise_size("decode" if name == "decode" else "encode") > 0
-        if (stochastic and noise is None) or seed is not None:
-            seed = self._seed(seed)
-
-        def source():
-            if noise is None:
-                return SeededNoise(seed) if stochastic else None
-            return copy.copy(noise) if isinstance(noise, Noise) else ReplayedNoise(noise)
-
-        if noise is None and tf.executing_eagerly() and not tf.is_symbolic_tensor(x):
-            given = (x, tf.zeros((2,), tf.int32) if seed is None else seed)
-            given += () if context is None else (context,)
-            result = self._function(name, given, training, stochastic)(*given)
-        else:
-            drawn = source()
-            result = getattr(self, f"_{name}")(x, context, drawn, training)
-            if isinstance(drawn, ReplayedNoise):
-                drawn.finish()
-        if tf.executing_eagerly() and bool(tf.reduce_any(tf.math.is_nan(result))):
-            explain = diagnosis.explain_decode if name == "decode" else diagnosis.explain_encode
-            explain(self.transform, x, self._embed(context), source())
-        return result
-
-    def _function(self, name, given, training, stochastic):
-        """The compiled form of a pure function, for any batch size."""
-        key = name, training
-        if key not in self._functions:
-            function = getattr(self, f"_{name}")
-
-            def run(x, seed, context=None):
-                return function(x, context, SeededNoise(seed) if stochastic else None, training)
-
-            x, seed, *context = given
-            signature = [
-                tf.TensorSpec((None, *x.shape[1:]), x.dtype),
-                tf.TensorSpec(seed.shape, seed.dtype),
-                *(tf.TensorSpec((None, *c.shape[1:]), c.dtype) for c in context),
-            ]
-            self._functions[key] = tf.function(run, input_signature=signature, autograph=False)
-        return self._functions[key]
-
-    def _context_dtype(self):
-        # Labels for an embedding stay integers.
-        integers = isinstance(self.context_embedding, keras.layers.Embedding)
-        return "int32" if integers else self.compute_dtype
+        noise = SeededNoise(fresh_seed()) if self.transform.noise_size("encode") else None
+        return self.density(x, context, noise, training).log_prob
 
     # Saving ---------------------------------------------------------------------------------------
 

@@ -5,8 +5,13 @@ draws from a seed (training, sampling), replays recorded numbers (tests, reprodu
 slices one explicit input (exported graphs, which are pure functions).
 """
 
+import random
+
 import numpy as np
 import tensorflow as tf
+
+# Named, because XLA would choose another, and a seed must give the same numbers with and without.
+_ALGORITHM = "philox"
 
 
 def as_seed(seed):
@@ -31,6 +36,39 @@ def as_seed(seed):
             f"got {seed!r}."
         )
     return tf.cast(seed, tf.int32)
+
+
+def fresh_seed():
+    """A seed of no call before, as `as_seed` gives it.
+
+    Eagerly it comes from Python's generator, in a graph from TensorFlow's, at every run: both begin
+    differently in every process, and both are set by `keras.utils.set_random_seed`.
+    """
+    if tf.executing_eagerly():
+        return as_seed(random.getrandbits(64))
+    return tf.random.uniform((2,), maxval=2**31 - 1, dtype=tf.int32)
+
+
+def fold_in(seed, number):
+    """A seed that belongs to a seed and a number, the same eagerly and under XLA."""
+    return tf.random.experimental.stateless_fold_in(seed, number, alg=_ALGORITHM)
+
+
+def require(noise, drawing, call="log_prob"):
+    """Checks that what draws random numbers has a source of them.
+
+    Args:
+        noise: The source, or None.
+        drawing: The object that draws, named in the message.
+        call: What it is asked for: `"log_prob"` or `"decode"`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if noise is None:
+        raise ValueError(
+            f"{type(drawing).__name__} draws random numbers: give {call} a `seed` or `noise`."
+        )
 
 
 class Noise:
@@ -61,26 +99,30 @@ class SeededNoise(Noise):
     """
 
     def __init__(self, seed):
-        self._seed = as_seed(seed)
+        self.seed = as_seed(seed)
         self._draws = 0
 
     def next_seed(self):
         """A fresh seed, a `(2,)` int32 tensor; counts as a draw."""
         self._draws += 1
-        return tf.random.fold_in(self._seed, self._draws - 1)
+        return fold_in(self.seed, self._draws - 1)
 
     def normal(self, batch, event_shape, dtype):
-        return tf.random.stateless_normal((batch, *event_shape), self.next_seed(), dtype=dtype)
+        return _draw(tf.random.stateless_normal, (batch, *event_shape), self, dtype)
 
     def uniform(self, batch, event_shape, dtype):
-        return tf.random.stateless_uniform((batch, *event_shape), self.next_seed(), dtype=dtype)
+        return _draw(tf.random.stateless_uniform, (batch, *event_shape), self, dtype)
 
     def rademacher(self, batch, event_shape, dtype):
         heads = self.uniform(batch, event_shape, dtype) < 0.5
         return tf.cast(tf.where(heads, 1, -1), dtype)
 
     def scalar(self, dtype):
-        return tf.random.stateless_uniform((), self.next_seed(), dtype=dtype)
+        return _draw(tf.random.stateless_uniform, (), self, dtype)
+
+
+def _draw(function, shape, noise, dtype):
+    return function(shape, noise.next_seed(), dtype=dtype, alg=_ALGORITHM)
 
 
 class ScaledNoise(SeededNoise):

@@ -27,7 +27,7 @@ def _table(header, entries):
     rows = [header, "| --- " * 4 + "|"]
     for entry in entries:
         test = entry.test
-        card = f"[`{entry.name}`](zoo/entries/{entry.name}/README.md)"
+        card = f"[`{entry.name}`](zoo/{entry.name}/README.md)"
         if len(entry.event_shape) == 3:
             numbers = (entry.likelihood, bits_per_dim(test))
         else:

@@ -34,6 +34,7 @@ from keras_flows.transforms import (
     AffineCoupling,
     Chain,
     Conv1x1,
+    Coupling,
     FactorOut,
     Flatten,
     Logit,
@@ -47,6 +48,31 @@ from keras_flows.transforms import (
     UniformDequantization,
     VariationalDequantization,
 )
+from keras_flows.transforms.maps import AffineMap
+from keras_flows.transforms.masks import ChannelHalves
+
+
+@keras.saving.register_keras_serializable("tests")
+class _Perceptron(keras.layers.Layer):
+    """The smallest network of a coupling on vectors that sees a context."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dense = keras.layers.Dense(units, "tanh", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.dense.build((None, input_shape[-1] + 2))
+        self.built = True
+
+    def call(self, x, context=None, training=False):
+        return self.dense(tf.concat([x, context], axis=-1))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
 
 
 @dataclass(frozen=True)
@@ -358,6 +384,14 @@ _TRANSFORMS = [
         ),
         (2, 2, 3),
         context_shape=(2, 2, 2),
+    ),
+    Case(
+        "coupling_on_vectors",
+        lambda dtype: Coupling(
+            ChannelHalves(), _Perceptron(4, dtype=dtype), AffineMap(1.0), dtype=dtype
+        ),
+        (5,),
+        context_shape=(2,),
     ),
     Case(
         "cross_unit_coupling",

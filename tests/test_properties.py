@@ -47,7 +47,7 @@ class Run:
         self.given_context = self.case.context(len(self.x))
         self.context = None
         if self.given_context is not None:
-            self.context = tf.cast(self.given_context, self.flow._context_dtype())
+            self.context = tf.cast(self.given_context, self.flow.context_dtype)
         recording = RecordingNoise()
         self.encode(self.x, noise=recording)
         self.noise, self.kinds = recording.arrays, recording.kinds
@@ -56,7 +56,7 @@ class Run:
         return ReplayedNoise([array[rows] if np.ndim(array) else array for array in self.noise])
 
     def embedded(self):
-        return self.flow._embed(self.context)
+        return self.flow.embed(self.context)
 
     def encode(self, x, noise=None):
         noise = self.replay() if noise is None else noise
@@ -171,7 +171,7 @@ def test_extreme_inputs_have_finite_values_and_gradients(name, dtype):
 def test_a_gradient_reaches_every_trainable_weight(name):
     run = Run(name, n=50)
     with tf.GradientTape() as tape:
-        log_prob = run.flow._log_prob(run.x, run.context, run.replay(), training=True)
+        log_prob = run.flow.density(run.x, run.context, run.replay(), training=True).log_prob
     weights = run.flow.trainable_variables
     for weight, gradient in zip(weights, tape.gradient(log_prob, weights), strict=True):
         assert gradient is not None, weight.path

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows import calls
 from keras_flows.errors import ExportError
 from keras_flows.noise import InputNoise, SeededNoise
 from keras_flows.numerics.log_det import Unbiased
@@ -114,7 +115,7 @@ def of(flow, noise_values=None):
     context = {}
     if flow.context_shape is not None:
         shape = (None, *flow.context_shape)
-        context["context"] = tf.TensorSpec(shape, flow._context_dtype(), name="context")
+        context["context"] = tf.TensorSpec(shape, flow.context_dtype, name="context")
 
     def noise(direction):
         size = flow.noise_shape(direction)
@@ -129,8 +130,8 @@ def of(flow, noise_values=None):
 
     def encode(x, context=None, noise=None):
         source = None if noise is None else FixedTermsNoise(noise)
-        z, log_det = flow.transform.encode(x, flow._embed(context), source)
-        return {"log_prob": flow.base.log_prob(z) + log_det, "z": z, "log_det": log_det}
+        made = flow.density(x, context, source)
+        return {"log_prob": made.log_prob, "z": made.z, "log_det": made.log_det}
 
     def fixed(x, context=None):
         shape = (tf.shape(x)[0], noise_values.shape[1])
@@ -139,7 +140,7 @@ def of(flow, noise_values=None):
 
     def decode(z, context=None, noise=None):
         source = None if noise is None else FixedTermsNoise(noise)
-        return {"x": flow.transform.decode(z, flow._embed(context), source)}
+        return {"x": calls.decode(flow, z, context, source)}
 
     decoder = endpoint(
         decode,

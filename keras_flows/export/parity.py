@@ -236,7 +236,7 @@ def _context(flow, rng, n, kind):
     """The context input of n examples: a dictionary, empty for a flow without context."""
     if flow.context_shape is None:
         return {}
-    shape, dtype = flow.context_shape, flow._context_dtype()
+    shape, dtype = flow.context_shape, flow.context_dtype
     count = endpoints.labels(flow)
     if count is not None:
         context = rng.integers(count, size=(n, *shape))

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_flows import checks
+from keras_flows.numerics.events import bits_per_dim
+from keras_flows.training import upkeep
 
 
 class Evaluation(NamedTuple):
@@ -108,20 +110,21 @@ def evaluate(
     if len(x) < 2:
         raise ValueError(f"A standard error needs at least two examples; got {len(x)}.")
     checks.count(probes, "probes")
-    flow.converge()
-    if probes == 1:
-        scores = log_probs(flow, x, context, batch_size, seed, progress, importance_samples)
-        return summary(flow, scores, importance_samples)
-    if importance_samples is not None:
+    if probes != 1 and importance_samples is not None:
         raise ValueError(
             "An importance-weighted bound averages its own draws: give either importance_samples "
             "or probes."
         )
+    with upkeep.restored(flow):
+        flow.converge()
+        if probes == 1:
+            scores = log_probs(flow, x, context, batch_size, seed, progress, importance_samples)
+            return summary(flow, scores, importance_samples)
 
-    def score(x, context, seed):
-        return flow.log_prob_draws(x, probes, context, seed)
+        def score(x, context, seed):
+            return flow.log_prob_draws(x, probes, context, seed)
 
-    parts = _in_batches(score, flow, x, context, batch_size, seed, progress)
+        parts = _in_batches(score, flow, x, context, batch_size, seed, progress)
     parts = [part.astype("float64") for part in parts]
     variance = sum((part.sum(axis=1) / len(x)).var(ddof=1) / probes for part in parts)
     result = summary(flow, np.concatenate(parts, axis=1).mean(axis=0))
@@ -141,12 +144,11 @@ def summary(flow, scores, importance_samples=None):
     """
     nll = -scores.astype("float64")
     mean = float(nll.mean())
-    dims = math.prod(flow.event_shape)
     return Evaluation(
         nll=mean,
         standard_error=float(nll.std(ddof=1) / math.sqrt(len(nll))),
         examples=len(nll),
         likelihood=flow.likelihood,
-        bits_per_dim=mean / (dims * math.log(2.0)) if flow.transform.dequantizes else None,
+        bits_per_dim=bits_per_dim(mean, flow.event_shape) if flow.transform.dequantizes else None,
         importance_samples=importance_samples,
     )

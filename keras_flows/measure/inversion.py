@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.diagnosis import step_at
-from keras_flows.noise import SeededNoise, as_seed
-from keras_flows.transforms.residual import ResidualBlock
+from keras_flows.calls import Caller
+from keras_flows.training import upkeep
+from keras_flows.transforms.composite import step_at
 
 TOLERANCE = 1e-4  # of pixels between black, 0, and white, 1
 
@@ -76,19 +76,18 @@ def round_trip(flow, x, context=None, seed=0, batch_size=100, progress=None):
             "was encoded, and there is no error to measure. See keras_flows.plot.reconstructions."
         )
     checks.count(batch_size, "batch_size")
-    x = checks.batch(x, flow.event_shape, flow.compute_dtype, "x")
-    context = checks.context(context, flow.context_shape, x, flow._context_dtype())
-    flow.converge()
-    run = tf.function(
-        lambda *arguments: _round_trip(flow, *arguments), autograph=False, reduce_retracing=True
-    )
+    caller = Caller(flow)  # of its own: the limits of the solvers may have changed
+    x, context = caller.checked(x, context)
     parts = []
-    for start in range(0, len(x), batch_size):
-        rows = slice(start, start + batch_size)
-        part = None if context is None else context[rows]
-        parts.append(run(x[rows], part, as_seed((seed, start))))
-        if progress is not None:
-            progress(len(x[rows]))
+    with upkeep.restored(flow):
+        flow.converge()
+        for start in range(0, len(x), batch_size):
+            rows = slice(start, start + batch_size)
+            part = None if context is None else context[rows]
+            made = caller.run(_round_trip, x[rows], part, seed=(seed, start), explain=False)
+            parts.append(made)
+            if progress is not None:
+                progress(len(x[rows]))
     joined = tf.nest.map_structure(lambda *pieces: np.concatenate(pieces), *parts)
     unit = 1.0 if flow.bits is None else 2.0**flow.bits - 1.0
     # An infinite number that comes back as one is no agreement: its difference is NaN.
@@ -103,19 +102,18 @@ def round_trip(flow, x, context=None, seed=0, batch_size=100, progress=None):
     )
 
 
-def _round_trip(flow, x, context, seed):
+def _round_trip(flow, x, context, noise, training):
     """The numbers of one batch before and after, in levels, and what they are decoded to."""
-    transform, context = flow.transform, flow._embed(context)
-    noise = SeededNoise(seed) if flow.noise_shape("encode") != (0,) else None
+    transform, context = flow.transform, flow.embed(context)
     before, after, iterations = x, None, {}
     for path, z, _ in transform.encode_steps(x, context, noise):
-        step = step_at(transform, path)
-        if step.dequantizes:
+        if step_at(transform, path).dequantizes:
             before = 2.0**flow.bits * z
     for path, decoded in transform.decode_steps(z, context):
         step = step_at(transform, path)
-        if isinstance(step, ResidualBlock):
-            iterations[path] = step.invert(z, context).iterations
+        inversion = step.invert(z, context)
+        if inversion is not None:
+            iterations[path] = inversion.iterations
         if step.dequantizes:
             after = 2.0**flow.bits * z
         z = decoded

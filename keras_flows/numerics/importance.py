@@ -2,28 +2,7 @@
 
 import tensorflow as tf
 
-from keras_flows import checks
-
-
-def check(flow, draws):
-    """Checks that the importance-weighted log_prob of a flow is a bound.
-
-    Raises:
-        ValueError: If draws is no positive integer, or the log_prob is no lower bound, or its
-            noise is in part that of an estimated log-det.
-    """
-    checks.count(draws, "num_importance_samples")
-    if flow.likelihood != "lower_bound":
-        raise ValueError(
-            "Importance samples tighten the lower bound of a flow that dequantizes or appends "
-            f"noise; the log_prob of this flow is {flow.likelihood!r}. Leave "
-            "num_importance_samples out."
-        )
-    if any(step.likelihood == "unbiased" for step in flow.transform.innermost()):
-        raise ValueError(
-            "This flow estimates log-dets at random, and the importance-weighted mean of such "
-            "estimates is no bound. Use exact log-dets, or leave num_importance_samples out."
-        )
+from keras_flows.noise import fold_in
 
 
 def log_mean_exp(log_prob, seed, draws):
@@ -33,16 +12,16 @@ def log_mean_exp(log_prob, seed, draws):
 
     Args:
         log_prob: From a seed to a tensor `(batch,)`, a pure function.
-        seed: An int32 tensor `(2,)`; draw k has the seed `tf.random.fold_in(seed, k)`.
+        seed: An int32 tensor `(2,)`; draw k has the seed `fold_in(seed, k)`.
         draws: How many, an integer tensor.
 
     Returns:
         A tensor `(batch,)`.
     """
-    first = log_prob(tf.random.fold_in(seed, 0))
+    first = log_prob(fold_in(seed, 0))
 
     def add(k, largest, total):
-        value = log_prob(tf.random.fold_in(seed, k))
+        value = log_prob(fold_in(seed, k))
         new = tf.maximum(largest, value)
         return k + 1, new, total * tf.exp(largest - new) + tf.exp(value - new)
 

@@ -14,15 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows.noise import require
+from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.elimination import log_det_identity_plus
+from keras_flows.numerics.events import sum_event
 
 # Half the spacing of the uniform number behind a draw: what is less likely is never drawn.
 _RESOLUTION = 2.0**-53
-
-
-def _event_sum(x):
-    """Sums `(k, batch, *event)` over the event."""
-    return tf.reduce_sum(x, axis=list(range(2, len(x.shape))))
 
 
 def jacobian(net, x, context=None, training=False):
@@ -46,7 +44,7 @@ def jacobian(net, x, context=None, training=False):
     return g, tf.transpose(tf.reshape(tangents, (size, -1, size)), (1, 2, 0))
 
 
-class Estimator:
+class Estimator(Configured):
     """Base of the estimators: an object with a configuration."""
 
     likelihood = "exact"
@@ -58,15 +56,6 @@ class Estimator:
     def noise_size(self, event_size):
         """How many random numbers an example consumes."""
         return 0
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        """The estimator with this configuration."""
-        return cls(**config)
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -90,10 +79,7 @@ class _Series(Estimator):
         self.probe = probe
 
     def _draw_probes(self, x, noise):
-        if noise is None:
-            raise ValueError(
-                f"{type(self).__name__} draws random probes: give log_prob a `seed` or `noise`."
-            )
+        require(noise, self)
         draw = getattr(noise, self.probe)
         batch = tf.shape(x)[0]
         return tf.stack([draw(batch, x.shape[1:], x.dtype) for _ in range(self.probes)])
@@ -124,10 +110,10 @@ def power_series(pullback, probes, weights, terms):
         w = pullback(w)
         sign = tf.cast(1 - 2 * (k % 2), w.dtype)
         weight = sign * weights[k - 1]
-        log_det -= weight / tf.cast(k, w.dtype) * tf.reduce_mean(_event_sum(w * probes), axis=0)
+        log_det -= weight / tf.cast(k, w.dtype) * tf.reduce_mean(sum_event(w * probes, 2), axis=0)
         return k + 1, w, log_det, neumann + weight * w
 
-    start = tf.zeros_like(_event_sum(probes)[0])
+    start = tf.zeros_like(sum_event(probes, 2)[0])
     _, _, log_det, neumann = tf.while_loop(
         lambda k, *_: k <= terms,
         step,
@@ -256,7 +242,7 @@ class Unbiased(_Series):
             return g, power_series(pullback, probes, weights, terms)[0]
         log_det, neumann = power_series(pullback, probes, weights, terms)
         log_det, neumann = tf.stop_gradient(log_det), tf.stop_gradient(neumann)
-        surrogate = tf.reduce_mean(_event_sum(pullback(neumann) * probes), axis=0)
+        surrogate = tf.reduce_mean(sum_event(pullback(neumann) * probes, 2), axis=0)
         return g, log_det + surrogate - tf.stop_gradient(surrogate)
 
     def get_config(self):

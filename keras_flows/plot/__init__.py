@@ -3,7 +3,7 @@
 import importlib
 
 _HOMES = {
-    "image_grid": "image_grid",
+    "image_grid": "tiles",
     "interpolations": "images",
     "reconstructions": "images",
     "samples": "images",

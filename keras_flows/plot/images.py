@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_flows import checks
 from keras_flows.noise import InputNoise, SeededNoise
-from keras_flows.plot.image_grid import image_grid
+from keras_flows.plot.tiles import image_grid
 
 try:
     from matplotlib.figure import Figure

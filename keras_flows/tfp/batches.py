@@ -27,7 +27,7 @@ def flatten(flow, x, event_shape, context):
         )
     leading = tf.shape(x)[: x.shape.rank - rank]
     if context is not None:
-        context = tf.cast(context, flow._context_dtype())
+        context = tf.cast(context, flow.context_dtype)
         batch = tf.shape(context)[: len(context.shape) - len(flow.context_shape)]
         leading = tf.broadcast_dynamic_shape(leading, batch)
         x = tf.broadcast_to(x, tf.concat([leading, event_shape], axis=0))
@@ -50,7 +50,7 @@ def checked_context(flow, context):
             "the batch shape."
         )
     if not isinstance(context, tf.Variable):
-        context = tf.cast(context, flow._context_dtype())
+        context = tf.cast(context, flow.context_dtype)
     rank = context.shape.rank
     if rank is None or rank < len(shape) or not context.shape[rank - len(shape) :] == shape:
         raise ValueError(f"context must have shape {needed}; got {context.shape}.")

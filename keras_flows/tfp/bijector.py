@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 from tensorflow.python.eager import record  # says whether a gradient tape listens
 from tensorflow_probability import bijectors as tfb
 
-from keras_flows import checks
+from keras_flows import calls
 from keras_flows.tfp.batches import checked_context, flatten
 
 
@@ -49,7 +49,6 @@ class FlowBijector(tfb.Bijector):
             parameters=parameters,
             name=name,
         )
-        self._fused = tf.function(self._encode_flat, autograph=False, reduce_retracing=True)
         self._encode_once = _Once(self._encode)
         self._decode_once = _Once(self._decode)
 
@@ -78,20 +77,11 @@ class FlowBijector(tfb.Bijector):
         x = self.flow.decode(flat, context)
         return tf.reshape(x, tf.concat([leading, self.flow.event_shape], axis=0))
 
-    def _encode_flat(self, x, context):
-        return self.flow.transform.encode(x, self.flow._embed(context))
-
     def _encode(self, x):
         """The latent and the log-det, in one pass."""
         flow = self.flow
         flat, context, leading = flatten(flow, x, flow.event_shape, self.context)
-        if tf.executing_eagerly():
-            flat = checks.batch(flat, flow.event_shape, flow.compute_dtype, "x")
-            z, log_det = self._fused(flat, context)
-            if any(bool(tf.reduce_any(tf.math.is_nan(part))) for part in (z, log_det)):
-                flow.log_prob(flat, context)  # raises, and names the step
-        else:
-            z, log_det = self._encode_flat(flat, context)
+        z, log_det = flow.calls.run(calls.latent_and_log_det, flat, context)
         z = tf.reshape(z, tf.concat([leading, flow.latent_shape], axis=0))
         return z, tf.reshape(log_det, leading)
 
@@ -210,7 +200,7 @@ def _writes(operations):
 
 def _check_bijective(flow):
     """Raises a ValueError that says why a flow is not a bijector, if it is not."""
-    steps = getattr(flow.transform, "steps", [flow.transform])
+    steps = list(flow.transform.innermost())
 
     def named(bad):
         return ", ".join(sorted({type(step).__name__ for step in steps if bad(step)}))

@@ -2,7 +2,7 @@
 
 import contextlib
 
-import tensorflow as tf
+from keras_flows.training import upkeep
 
 
 @contextlib.contextmanager
@@ -22,11 +22,7 @@ def averaged(flow):
     Yields:
         The flow.
     """
-    before = [tf.identity(weight.value) for weight in flow.weights]
-    flow.optimizer.finalize_variable_values(flow.trainable_variables)
-    flow.converge()
-    try:
+    with upkeep.restored(flow):
+        flow.optimizer.finalize_variable_values(flow.trainable_variables)
+        upkeep.converge(flow)
         yield flow
-    finally:
-        for weight, value in zip(flow.weights, before, strict=True):
-            weight.assign(value)

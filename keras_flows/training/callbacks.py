@@ -14,16 +14,22 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """Raises at the first training step whose loss or gradients are not finite.
 
     `Flow.fit` adds it by itself.
+
+    Args:
+        guard: The `keras_flows.training.guard.Guard` that the training steps report to.
     """
 
+    def __init__(self, guard):
+        super().__init__()
+        self.guard = guard
+
     def on_train_batch_end(self, batch, logs=None):
-        step, part = self.model.training_failure
-        if part >= 0:
+        if self.guard.failure is not None:
+            step, part = self.guard.failure
             raise NonFiniteError(
-                f"Training met NaN or infinity at step {step}, first in "
-                f"{self.model.part_names()[part]}. The weights are finite: no such step was "
-                "applied. Look at the data of that step; a lower learning rate, or clipping "
-                "(`global_clipnorm=1`), helps where it is the gradients."
+                f"Training met NaN or infinity at step {step}, first in {part}. The weights are "
+                "finite: no such step was applied. Look at the data of that step; a lower learning "
+                "rate, or clipping (`global_clipnorm=1`), helps where it is the gradients."
             )
 
 

@@ -6,25 +6,46 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_flows import checks
 from keras_flows.errors import NonFiniteError
 from keras_flows.noise import SeededNoise
+from keras_flows.numerics.events import bits_per_dim
+from keras_flows.training import batches, upkeep
 from keras_flows.training.callbacks import StopOnNonFinite
+from keras_flows.training.guard import Guard
+from keras_flows.training.step import update
 
 
 class MaximumLikelihood(keras.Model):
-    """The training half of `keras_flows.Flow`: compile, fit, evaluate, predict.
+    """A Keras model that is trained by its log-likelihood: compile, fit, evaluate, predict.
 
-    It builds on the flow's `transform`, `base`, shapes and pure functions.
+    A subclass implements `density`, and has the attributes below when it calls
+    `_prepare_training`.
+
+    Attributes:
+        event_shape: Shape of one example.
+        context_shape: Shape of one example's context; None without one.
+        context_dtype: Dtype of the context.
+        seed: Seed of the random draws of training.
     """
 
-    def _prepare_training(self):
-        """Creates what training keeps track of; the last part of a flow's construction."""
+    event_shape = None
+    context_shape = None
+    context_dtype = None
+    seed = 0
+
+    def density(self, x, context=None, noise=None, training=False, observe=None):
+        """The density of a batch; see `keras_flows.calls.density`.
+
+        Returns:
+            A `keras_flows.calls.Density`.
+        """
+        raise NotImplementedError
+
+    def _prepare_training(self, dequantizes):
+        """Creates what training keeps track of; the last part of a model's construction."""
         self._nll = keras.metrics.Mean(name="nll_nats")
-        dequantizes = self.transform.dequantizes
         self._bits = keras.metrics.Mean(name="bits_per_dim") if dequantizes else None
-        # Not a weight of the model: where the present fit met its first NaN, and in which part.
-        self._failure = tf.Variable([-1, -1], dtype=tf.int64, trainable=False)
+        self._guard = Guard()
 
     def compile(self, optimizer="adam", jit_compile="auto", **kwargs):
         """Prepares for training; see `keras.Model.compile`.
@@ -60,87 +81,49 @@ class MaximumLikelihood(keras.Model):
 
         `fit` does this by itself; a training loop of one's own calls it after every step.
         """
-        for layer in self._flatten_layers(include_self=False):
-            if hasattr(layer, "after_update"):
-                layer.after_update()
+        upkeep.after_update(self)
 
     def converge(self):
         """Brings the stored spectral norms to convergence.
 
         `fit`, `evaluate`, saving and exporting do this by themselves.
         """
-        for layer in self._flatten_layers(include_self=False):
-            if hasattr(layer, "converge"):
-                layer.converge()
+        upkeep.converge(self)
 
-    def _converge_fresh(self):
-        """The same for norms that only have the bound they started with, before training."""
-        for layer in self._flatten_layers(include_self=False):
-            if getattr(layer, "fresh", False):
-                layer.converge()
+    @property
+    def training_failure(self):
+        """`(step, part)` of the present fit's first NaN or infinity; None without one."""
+        return self._guard.failure
 
-    def _unpack(self, data):
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(x, dict):
-            x, weights = x["x"], x.get("sample_weight")
-        if isinstance(x, (tuple, list)) and len(x) == 2 and y is None:
-            x, y = x
-        if (y is None) != (self.context_shape is None):
-            raise ValueError(
-                "This flow has no context: fit and evaluate take the data alone."
-                if self.context_shape is None
-                else "This flow is conditional: fit and evaluate take (x, context)."
-            )
-        # NaN is left to the training step, which says where it met it first.
-        x = checks.batch(x, self.event_shape, self.compute_dtype, "x", finite=False)
-        y = checks.context(y, self.context_shape, x, self._context_dtype(), finite=False)
-        return x, y, weights
-
-    def _training_steps(self, x, context, noise):
-        """Encodes step by step: log_prob, and whether each part is finite."""
-        finite, total = [_all_finite(x)], 0.0
-        z = x
-        context = self._embed(context, training=True)
-        if context is not None:
-            finite.append(_all_finite(context))
-        for _, z, log_det in self.transform.encode_steps(x, context, noise, training=True):
-            total += log_det
-            finite.append(_all_finite(z) & _all_finite(log_det))
-        log_prob = self.base.log_prob(z) + total
-        return log_prob, [*finite, _all_finite(log_prob)]
+    # The steps --------------------------------------------------------------------------------
 
     def train_step(self, data):
-        x, context, weights = self._unpack(data)
-        step = tf.cast(self.optimizer.iterations, tf.int32)
-        noise = SeededNoise(tf.stack([tf.constant(self.seed, tf.int32), step]))
-        with tf.GradientTape() as tape:
-            log_prob, finite = self._training_steps(x, context, noise)
-            loss = self._loss(log_prob, weights)
-            scaled = self.optimizer.scale_loss(loss)
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        # One check for all: a check for each gradient takes XLA a quarter of its time to compile.
-        flat = [tf.reshape(g, [-1]) for g in gradients if g is not None]
-        finite.append(_all_finite(tf.concat(flat, axis=0)))
-        ok = tf.reduce_all(tf.stack(finite))
-        self._note_failure(step, finite)
-        # A step with a NaN anywhere leaves no NaN behind: fit stops after it.
-        gradients = [None if g is None else tf.where(ok, g, tf.zeros_like(g)) for g in gradients]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        x, context, weights = batches.unpack(data, self)
+        noise = self._keyed_noise(self.optimizer.iterations)
+        log_prob, loss = update(
+            lambda observe: self.density(x, context, noise, True, observe).log_prob,
+            lambda log_prob: self._loss(log_prob, weights),
+            self.optimizer,
+            self.trainable_variables,
+            self._guard,
+        )
         self.after_update()
         return self._track(loss, log_prob, weights)
 
     def test_step(self, data):
-        x, context, weights = self._unpack(data)
+        x, context, weights = batches.unpack(data, self)
         # Keyed by the number of examples seen, so that an evaluation repeats exactly.
-        seen = tf.cast(self._nll.count, tf.int32)
-        noise = SeededNoise(tf.stack([tf.constant(self.seed, tf.int32), seen]))
-        log_prob = self._log_prob(x, context, noise)
+        log_prob = self.density(x, context, self._keyed_noise(self._nll.count)).log_prob
         return self._track(self._loss(log_prob, weights), log_prob, weights)
 
     def predict_step(self, data):
-        x, context, _ = self._unpack(data)
+        x, context, _ = batches.unpack(data, self)
         return self((x, context))
+
+    def _keyed_noise(self, number):
+        """The noise of a step: it depends on the seed and on the number only."""
+        seed = tf.constant(self.seed, tf.int32)
+        return SeededNoise(tf.stack([seed, tf.cast(number, tf.int32)]))
 
     def _loss(self, log_prob, weights):
         loss = -log_prob if weights is None else -log_prob * tf.cast(weights, log_prob.dtype)
@@ -152,30 +135,11 @@ class MaximumLikelihood(keras.Model):
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(log_prob)[0])
         self._nll.update_state(-log_prob, sample_weight=weights)
         if self._bits is not None:
-            self._bits.update_state(self._bits_per_dim(log_prob), sample_weight=weights)
+            bits = bits_per_dim(-log_prob, self.event_shape)
+            self._bits.update_state(bits, sample_weight=weights)
         return self.get_metrics_result()
 
-    def _note_failure(self, step, finite):
-        bad = tf.logical_not(tf.stack(finite))
-        part = tf.where(tf.reduce_any(bad), tf.argmax(bad, output_type=tf.int64), -1)
-        known = tf.convert_to_tensor(self._failure)
-        here = tf.stack([tf.cast(step, tf.int64), part])
-        self._failure.assign(tf.where((known[1] < 0) & (part >= 0), here, known))
-
-    @property
-    def training_failure(self):
-        """Step and part of the present fit's first NaN or infinity, (-1, -1) without one."""
-        return tuple(int(i) for i in self._failure.numpy())
-
-    def part_names(self):
-        """The names of the parts a training step checks for NaN, in order."""
-        zeros = tf.zeros((1, *self.event_shape), self.compute_dtype)
-        context, inputs = None, ["the data"]
-        if self.context_shape is not None:
-            context = self._embed(tf.zeros((1, *self.context_shape), self._context_dtype()))
-            inputs.append("the context")
-        steps = self.transform.encode_steps(zeros, context, SeededNoise(0))
-        return [*inputs, *(f"step {path!r}" for path, *_ in steps), "log_prob", "the gradients"]
+    # What people call -------------------------------------------------------------------------
 
     def fit(
         self,
@@ -208,16 +172,16 @@ class MaximumLikelihood(keras.Model):
             NonFiniteError: At the first NaN or infinite loss or gradient, naming the step and
                 the part it came from. The weights are finite.
         """
-        self._check_arrays(x)
-        x, y, sample_weight = _keep_weights(x, y, sample_weight)
+        batches.check_shape(x, self.event_shape)
+        x, y, sample_weight = batches.keep_weights(x, y, sample_weight)
         if isinstance(validation_data, (tuple, list)):
-            validation_data = _keep_weights(
+            validation_data = batches.keep_weights(
                 *keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
             )
-        self._failure.assign([-1, -1])
-        self._converge_fresh()
+        self._guard.reset()
+        upkeep.converge(self, only_fresh=True)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks or []), StopOnNonFinite()]
+            callbacks = [*(callbacks or []), StopOnNonFinite(self._guard)]
         history = super().fit(
             x,
             y,
@@ -233,13 +197,17 @@ class MaximumLikelihood(keras.Model):
     def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
         """Mean negative log-likelihood; see `keras.Model.evaluate`, and `fit` for the data.
 
+        Spectral norms are brought to convergence for it; all weights are put back afterwards.
+
         Raises:
             NonFiniteError: If the result is NaN.
         """
-        self._check_arrays(x)
-        self.converge()
-        x, y, sample_weight = _keep_weights(x, y, sample_weight)
-        results = super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
+        batches.check_shape(x, self.event_shape)
+        x, y, sample_weight = batches.keep_weights(x, y, sample_weight)
+        # Keras's fit calls this for validation, too: training must not see it.
+        with upkeep.restored(self):
+            self.converge()
+            results = super().evaluate(x, y, *args, sample_weight=sample_weight, **kwargs)
         values = results.values() if isinstance(results, dict) else [results]
         if any(np.isnan(value).any() for value in values):
             raise NonFiniteError(
@@ -253,14 +221,8 @@ class MaximumLikelihood(keras.Model):
 
         A conditional flow takes `(x, context)`.
         """
-        self._check_arrays(x)
+        batches.check_shape(x, self.event_shape)
         return super().predict(x, *args, **kwargs)
-
-    def _check_arrays(self, x):
-        """Checks the shape of arrays, before Keras slices them into batches."""
-        x = x[0] if isinstance(x, tuple) and x else x
-        if hasattr(x, "shape"):
-            checks.batch_shape(x.shape, self.event_shape, "x")
 
     def make_test_function(self, force=False):
         with self._interpreted():
@@ -281,15 +243,3 @@ class MaximumLikelihood(keras.Model):
             yield
         finally:
             self.jit_compile = jit_compile
-
-
-def _all_finite(x):
-    """Whether a tensor holds neither NaN nor infinity, a scalar bool tensor."""
-    return tf.reduce_all(tf.math.is_finite(x))
-
-
-def _keep_weights(x, y, sample_weight):
-    """Puts sample weights beside the data where there are no targets: Keras would drop them."""
-    if sample_weight is None or y is not None:
-        return x, y, sample_weight
-    return {"x": x, "sample_weight": sample_weight}, None, None

@@ -19,7 +19,7 @@ from keras_flows import training
 from keras_flows.errors import ConvergenceError
 from keras_flows.measure import evaluation as evaluate
 from keras_flows.models import registry
-from keras_flows.plot.image_grid import image_grid
+from keras_flows.plot.tiles import image_grid
 from keras_flows.zoo.preset import METADATA
 
 TEST_SEED = 2**31  # of toy densities; training seeds are below it

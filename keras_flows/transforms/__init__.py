@@ -1,11 +1,14 @@
 """The invertible and stochastic steps of flows, one file each; `base.py` is the contract."""
 
+from keras_flows import _moved
 from keras_flows.transforms.actnorm import ActNorm as ActNorm
 from keras_flows.transforms.affine import Affine as Affine
-from keras_flows.transforms.affine_coupling import AffineCoupling as AffineCoupling
 from keras_flows.transforms.base import Transform as Transform
 from keras_flows.transforms.chain import Chain as Chain
+from keras_flows.transforms.composite import Composite as Composite
 from keras_flows.transforms.conv1x1 import Conv1x1 as Conv1x1
+from keras_flows.transforms.coupling import AffineCoupling as AffineCoupling
+from keras_flows.transforms.coupling import Coupling as Coupling
 from keras_flows.transforms.dequantization import UniformDequantization as UniformDequantization
 from keras_flows.transforms.factor_out import FactorOut as FactorOut
 from keras_flows.transforms.flatten import Flatten as Flatten
@@ -20,3 +23,7 @@ from keras_flows.transforms.swap_halves import SwapHalves as SwapHalves
 from keras_flows.transforms.variational_dequantization import (
     VariationalDequantization as VariationalDequantization,
 )
+
+
+def __getattr__(name):
+    return _moved.attribute(__name__, name)

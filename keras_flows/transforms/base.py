@@ -1,8 +1,8 @@
 """The contract of a transform."""
 
 import keras
-import numpy as np
-import tensorflow as tf
+
+from keras_flows import _moved
 
 # From the strongest statement about a log_prob to the weakest; a chain makes the weakest of its
 # parts. A biased part leaves not even a bound.
@@ -21,6 +21,9 @@ class Transform(keras.layers.Layer):
     * `bijective`: whether decode inverts encode without randomness.
     * `encoded_shape(event_shape)`: the event shape after encoding.
     * `noise_size(direction)`: how many random numbers an example consumes.
+    * `invert(z, context)`: the inverse with its diagnostics, of a step that iterates.
+
+    What holds other steps is a `Composite`, which derives all of this from them.
 
     A new transform touches three places: its own file, the registry of the property suite, and
     the list in the docs.
@@ -57,6 +60,14 @@ class Transform(keras.layers.Layer):
         """
         raise NotImplementedError
 
+    def invert(self, z, context=None):
+        """The inverse with its diagnostics, where decoding iterates.
+
+        Returns:
+            A `keras_flows.numerics.fixed_point.Inversion`; None where there is a closed form.
+        """
+        return None
+
     def encoded_shape(self, event_shape):
         """The event shape after encoding."""
         return tuple(event_shape)
@@ -74,12 +85,30 @@ class Transform(keras.layers.Layer):
         return {}
 
     def encode_steps(self, x, context=None, noise=None, training=False):
-        """The innermost steps one by one: yields `(path, z, log_det)` after each."""
-        yield (type(self).__name__, *self.encode(x, context, noise, training))
+        """The innermost steps one by one.
+
+        Yields:
+            `(path, z, log_det)` after each step.
+
+        Returns:
+            What `encode` returns, as the value of the exhausted generator.
+        """
+        z, log_det = self.encode(x, context, noise, training)
+        yield type(self).__name__, z, log_det
+        return z, log_det
 
     def decode_steps(self, z, context=None, noise=None):
-        """The innermost steps one by one: yields `(path, x)` after each."""
-        yield type(self).__name__, self.decode(z, context, noise)
+        """The innermost steps one by one, in the order of decoding.
+
+        Yields:
+            `(path, x)` after each step.
+
+        Returns:
+            What `decode` returns, as the value of the exhausted generator.
+        """
+        x = self.decode(z, context, noise)
+        yield type(self).__name__, x
+        return x
 
     def build(self, input_shape):
         self.event_shape = tuple(input_shape[1:])
@@ -96,16 +125,5 @@ class Transform(keras.layers.Layer):
         return super().get_config()
 
 
-def zeros_per_example(x):
-    """Zeros of shape `(batch,)`, in the dtype of x."""
-    return tf.zeros(tf.shape(x)[:1], x.dtype)
-
-
-def sum_event(x):
-    """Sums over everything but the batch."""
-    return tf.reduce_sum(x, axis=list(range(1, len(x.shape))))
-
-
-def event_size(event_shape):
-    """The number of elements of an event."""
-    return int(np.prod(event_shape, dtype=np.int64))
+def __getattr__(name):
+    return _moved.attribute(__name__, name)

@@ -5,7 +5,8 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
-from keras_flows.transforms.base import Transform, event_size
+from keras_flows.numerics.events import event_size
+from keras_flows.transforms.base import Transform
 
 
 @keras.saving.register_keras_serializable("keras_flows")

@@ -3,7 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_flows.transforms.base import Transform, event_size
+from keras_flows.noise import require
+from keras_flows.numerics.events import event_size
+from keras_flows.transforms.base import Transform
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -34,10 +36,7 @@ class UniformDequantization(Transform):
         return event_size(self.event_shape) if direction == "encode" else 0
 
     def encode(self, x, context=None, noise=None, training=False):
-        if noise is None:
-            raise ValueError(
-                "UniformDequantization draws random numbers: give log_prob a `seed` or `noise`."
-            )
+        require(noise, self)
         shape = tf.shape(x)
         u = noise.uniform(shape[0], x.shape[1:], x.dtype)
         log_det = -event_size(self.event_shape) * tf.math.log(tf.constant(2.0**self.bits, x.dtype))

@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.transforms.base import Transform, event_size, zeros_per_example
+from keras_flows.numerics.events import event_size, zeros_per_example
+from keras_flows.transforms.composite import Composite, inside
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class FactorOut(Transform):
+class FactorOut(Composite):
     """Encodes the first half of the channels further, and takes the second half as it is.
 
     `z = concat(flatten(x_second), flatten(inner.encode(x_first)))`, with the log-det of the inner
@@ -52,27 +53,6 @@ class FactorOut(Transform):
         checks.build_once(self.inner, (None, *first))
         super().build(input_shape)
 
-    @property
-    def likelihood(self):
-        return self.inner.likelihood
-
-    @property
-    def dequantizes(self):
-        return self.inner.dequantizes
-
-    @property
-    def bijective(self):
-        return self.inner.bijective
-
-    def noise_size(self, direction):
-        return self.inner.noise_size(direction)
-
-    def innermost(self):
-        yield from self.inner.innermost()
-
-    def lipschitz_bounds(self):
-        return {f"0/{path}": bound for path, bound in self.inner.lipschitz_bounds().items()}
-
     def _halves(self, x):
         first, _ = self._split_shapes(self.event_shape)
         return x[..., : first[-1]], x[..., first[-1] :]
@@ -94,21 +74,13 @@ class FactorOut(Transform):
             tf.reshape(latent[:, size:], (-1, *inner_shape)),
         )
 
-    def encode(self, x, context=None, noise=None, training=False):
-        first, second = self._halves(x)
-        z, log_det = self.inner.encode(first, context, noise, training)
-        return self._joined(second, z), log_det
-
-    def decode(self, z, context=None, noise=None):
-        second, z = self._parts(z)
-        return tf.concat([self.inner.decode(z, context, noise), second], axis=-1)
-
     def encode_steps(self, x, context=None, noise=None, training=False):
         first, second = self._halves(x)
-        z = first
-        for path, z, log_det in self.inner.encode_steps(first, context, noise, training):
-            yield f"0/{path}", z, log_det
-        yield type(self).__name__, self._joined(second, z), zeros_per_example(x)
+        steps = self.inner.encode_steps(first, context, noise, training)
+        z, log_det = yield from inside(0, steps)
+        z = self._joined(second, z)
+        yield type(self).__name__, z, zeros_per_example(x)
+        return z, log_det
 
     def decode_steps(self, z, context=None, noise=None):
         second, x = self._parts(z)
@@ -117,7 +89,9 @@ class FactorOut(Transform):
             yield path, x
             path, x = f"0/{inner_path}", inner_x
         # After the last step, the whole.
-        yield path, tf.concat([x, second], axis=-1)
+        x = tf.concat([x, second], axis=-1)
+        yield path, x
+        return x
 
     def get_config(self):
         return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}

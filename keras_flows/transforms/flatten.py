@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_flows.transforms.base import Transform, event_size, zeros_per_example
+from keras_flows.numerics.events import event_size, zeros_per_example
+from keras_flows.transforms.base import Transform
 
 
 @keras.saving.register_keras_serializable("keras_flows")

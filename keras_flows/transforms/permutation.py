@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_flows.transforms.base import Transform, zeros_per_example
+from keras_flows.numerics.events import zeros_per_example
+from keras_flows.transforms.base import Transform
 
 
 @keras.saving.register_keras_serializable("keras_flows")

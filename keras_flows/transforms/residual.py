@@ -7,8 +7,9 @@ from keras_flows import checks
 from keras_flows.numerics import fixed_point
 from keras_flows.numerics import log_det as log_dets
 from keras_flows.numerics.elimination import solve_identity_plus
+from keras_flows.numerics.events import event_size
 from keras_flows.numerics.log_det import jacobian
-from keras_flows.transforms.base import Transform, event_size
+from keras_flows.transforms.base import Transform
 
 # Up to this many dimensions the inverse uses the Jacobian.
 _NEWTON_SIZE = 8

@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_flows.transforms.base import Transform, sum_event
+from keras_flows.numerics.events import sum_event
+from keras_flows.transforms.base import Transform
 
 
 @keras.saving.register_keras_serializable("keras_flows")

@@ -4,7 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_flows.bases import StandardNormal
-from keras_flows.transforms.base import Transform, event_size
+from keras_flows.noise import require
+from keras_flows.numerics.events import event_size
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.squeeze import Squeeze
 
 
@@ -47,9 +49,6 @@ class SqueezeAndDrop(Transform):
         return kept, self.base.log_prob(dropped)
 
     def decode(self, z, context=None, noise=None):
-        if noise is None:
-            raise ValueError(
-                "SqueezeAndDrop draws random numbers: give decode a `seed` or `noise`."
-            )
+        require(noise, self, "decode")
         dropped = noise.normal(tf.shape(z)[0], z.shape[1:], z.dtype)
         return self.squeeze.decode(tf.concat([z, dropped], axis=-1))

@@ -10,10 +10,12 @@ from keras_flows.bases import ChannelNormal
 from keras_flows.layers.coupling.convolution import convolution
 from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock, ResidualDenseBlock
 from keras_flows.layers.coupling.network import CouplingNetwork
-from keras_flows.transforms.affine_coupling import AffineCoupling
-from keras_flows.transforms.base import Transform, event_size
+from keras_flows.noise import require
+from keras_flows.numerics.events import event_size
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.chain import Chain
 from keras_flows.transforms.conv1x1 import Conv1x1
+from keras_flows.transforms.coupling import AffineCoupling
 from keras_flows.transforms.dequantization import check_integers, to_integers
 from keras_flows.transforms.sigmoid import Sigmoid
 from keras_flows.transforms.squeeze import Squeeze
@@ -100,10 +102,7 @@ class VariationalDequantization(Transform):
         return y
 
     def encode(self, x, context=None, noise=None, training=False):
-        if noise is None:
-            raise ValueError(
-                "VariationalDequantization draws random numbers: give log_prob a `seed` or `noise`."
-            )
+        require(noise, self)
         x = check_integers(x, self.bits)
         shape = self.squeeze.encoded_shape(x.shape[1:])
         e = self.base.sample(tf.shape(x)[0], shape, noise, 1.0, x.dtype)

@@ -8,6 +8,7 @@ import keras_flows as kf
 from keras_flows import transforms
 from keras_flows.measure.inversion import round_trip
 from keras_flows.models import IDenseNet
+from keras_flows.numerics.events import zeros_per_example
 from tests.registry import dense_flow, move_weights
 
 
@@ -18,7 +19,7 @@ class Shifted(transforms.Transform):
     shift = 0.0
 
     def encode(self, x, context=None, noise=None, training=False):
-        return x, transforms.base.zeros_per_example(x)
+        return x, zeros_per_example(x)
 
     def decode(self, z, context=None, noise=None):
         return z + self.shift

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from tests.layers.test_spectral_conv import matrix
 
 import keras_flows as kf
 from keras_flows.numerics.log_det import PowerSeries, Unbiased
+from tests.layers.lipschitz.test_spectral_conv import matrix
 
 # The options of the training script, with what its flow is given beside them.
 PLAIN = {

@@ -137,7 +137,7 @@ def gradients(flow, x, compiled):
 
     def run(x):
         with tf.GradientTape() as tape:
-            log_prob = flow._log_prob(x, None, SeededNoise(0), training=True)
+            log_prob = flow.density(x, None, SeededNoise(0), training=True).log_prob
         return log_prob, tape.gradient(log_prob, flow.trainable_variables)
 
     if compiled:

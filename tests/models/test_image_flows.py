@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_flows import ConvergenceError, models
+from keras_flows.calls import Caller
 from keras_flows.layers import ConditionedDense, LipschitzDenseLayer, SpectralConv2D, SpectralLayer
 from keras_flows.models import IDenseNet, ResidualFlow
 from keras_flows.noise import SeededNoise
@@ -280,13 +281,13 @@ def test_too_few_iterations_are_an_error_not_a_picture(stretched):
     z = stretched.encode(pictures(), seed=3)
     block = stretched.blocks[-2]  # on images; inside the FactorOut where there is one
     most, block.max_iterations = block.max_iterations, 2
-    stretched._functions.clear()
+    stretched.calls = Caller(stretched)
     try:
         with pytest.raises(ConvergenceError, match=r"did not converge within 2 iterations for \d+"):
             stretched.decode(z)
     finally:
         block.max_iterations = most
-        stretched._functions.clear()
+        stretched.calls = Caller(stretched)
 
 
 @pytest.mark.parametrize(

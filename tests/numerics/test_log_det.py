@@ -277,7 +277,7 @@ def test_replayed_noise_reproduces(estimator):
 def test_a_draw_without_noise_is_an_error():
     net, x = block()
     for estimator in (PowerSeries(), Unbiased()):
-        with pytest.raises(ValueError, match="draws random probes: give log_prob a `seed`"):
+        with pytest.raises(ValueError, match="draws random numbers: give log_prob a `seed`"):
             estimator(net, x)
 
 

@@ -752,7 +752,7 @@ def test_hmc_through_a_flow_samples_the_flow():
 
 @pytest.fixture(scope="module")
 def banana():
-    path = Path(__file__).resolve().parents[1] / "scripts" / "hmc_banana.py"
+    path = Path(__file__).resolve().parents[2] / "scripts" / "hmc_banana.py"
     spec = importlib.util.spec_from_file_location("hmc_banana", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

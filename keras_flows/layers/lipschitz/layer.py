@@ -4,8 +4,10 @@ import contextlib
 
 import keras
 
+from keras_flows.layers.upkeep import Upkeep
 
-class LipschitzLayer(keras.layers.Layer):
+
+class LipschitzLayer(Upkeep, keras.layers.Layer):
     """A layer with a known Lipschitz bound and hand-written derivatives.
 
     The derivatives are made of forward operations only, so the same code serves training (they

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_flows import checks, diagnosis
 from keras_flows.models.denseflow.cross_unit_coupling import CrossUnitCoupling
 from keras_flows.noise import SeededNoise
 
@@ -43,22 +42,22 @@ def noise_norms(flow, x, context=None, seed=0):
         ValueError: If the flow appends no noise, or the data do not fit it.
         NonFiniteError: If encoding makes NaN; the message names the step.
     """
-    steps = list(flow.transform.innermost())
-    if not any(isinstance(step, CrossUnitCoupling) for step in steps):
+    if not any(isinstance(step, CrossUnitCoupling) for step in flow.transform.innermost()):
         raise ValueError(
             "This flow appends no noise. A DenseFlow does before every unit of a block but the "
             "first, where its growth is not 0."
         )
-    x = checks.batch(x, flow.event_shape, flow.compute_dtype, "x")
-    context = checks.context(context, flow.context_shape, x, flow._context_dtype())
-    context = flow._embed(context)
-    source, norms = _Remembering(seed), []
-    encoded = flow.transform.encode_steps(x, context, source)
-    for step, (path, z, _) in zip(steps, encoded, strict=True):
+    norms = flow.calls.run(_norms, x, context, noise=_Remembering(seed))
+    return [AddedNoise(path, *map(np.asarray, pair)) for path, pair in norms.items()]
+
+
+def _norms(flow, x, context, noise, training):
+    """The norms of what was drawn and of what was appended, by the path of the coupling."""
+    norms, context = {}, flow.embed(context)
+    encoded = flow.transform.encode_steps(x, context, noise)
+    for step, (path, z, _) in zip(flow.transform.innermost(), encoded, strict=True):
         if isinstance(step, CrossUnitCoupling):
-            norms.append(AddedNoise(path, _norm(source.last), _norm(z[..., -step.growth :])))
-    if not all(np.isfinite(one.added).all() for one in norms):
-        diagnosis.explain_encode(flow.transform, x, context, SeededNoise(seed))
+            norms[path] = _norm(noise.last), _norm(z[..., -step.growth :])
     return norms
 
 
@@ -71,4 +70,4 @@ class _Remembering(SeededNoise):
 
 
 def _norm(x):
-    return tf.sqrt(tf.reduce_mean(x**2, axis=(0, 1, 2))).numpy()
+    return tf.sqrt(tf.reduce_mean(x**2, axis=(0, 1, 2)))

@@ -6,8 +6,11 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.bases import StandardNormal
 from keras_flows.layers.coupling.convolution import convolution
-from keras_flows.transforms.base import Transform, event_size, sum_event, zeros_per_example
+from keras_flows.noise import require
+from keras_flows.numerics.events import event_size, sum_event, zeros_per_example
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.chain import Chain
+from keras_flows.transforms.composite import inside
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -59,10 +62,7 @@ class CrossUnitCoupling(Transform):
         return mean, 2.0 * tf.tanh(0.5 * raw)
 
     def encode(self, x, context=None, noise=None, training=False):
-        if noise is None:
-            raise ValueError(
-                "CrossUnitCoupling draws random numbers: give log_prob a `seed` or `noise`."
-            )
+        require(noise, self)
         mean, log_scale = self.parameters(context)
         e = noise.normal(tf.shape(x)[0], mean.shape[1:], x.dtype)
         z = tf.concat([x, mean + tf.exp(log_scale) * e], axis=-1)
@@ -122,22 +122,16 @@ class CrossUnitBlock(Chain):
             )
         super().build(input_shape)
 
-    def encode(self, x, context=None, noise=None, training=False):
-        z, total = x, zeros_per_example(x)
-        for _, after, log_det in self.encode_steps(x, context, noise, training):
-            z, total = after, total + log_det
-        return z, total
-
     def encode_steps(self, x, context=None, noise=None, training=False):
-        seen = [x]
+        seen, total = [x], zeros_per_example(x)
         for i, step in enumerate(self.steps):
             coupling = isinstance(step, CrossUnitCoupling)
             given, before = tf.concat(seen, axis=-1) if coupling else context, x
-            for path, z, log_det in step.encode_steps(x, given, noise, training):
-                yield f"{i}/{path}", z, log_det
-                x = z
+            x, log_det = yield from inside(i, step.encode_steps(x, given, noise, training))
+            total += log_det
             if coupling:
                 seen.append(before)
+        return x, total
 
     def get_config(self):
         config = super().get_config()

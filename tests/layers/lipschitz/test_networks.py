@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.layers.test_spectral_conv import norm
 
 from keras_flows.layers import (
     ConditionedDense,
@@ -13,6 +12,7 @@ from keras_flows.layers import (
     SpectralConv2D,
 )
 from tests.derivatives import check_products, check_second_order, jacobians, random
+from tests.layers.lipschitz.test_spectral_conv import norm
 from tests.registry import dense_net, plain_net
 
 NETS = pytest.mark.parametrize("net", [dense_net, plain_net])

@@ -1,0 +1,19 @@
+"""State of layers that follows their weights."""
+
+
+class Upkeep:
+    """A layer with state that has to follow its trained weights, such as power-iteration vectors.
+
+    What trains, saves or evaluates a flow finds such layers by this class, wherever they are.
+
+    Attributes:
+        fresh: Whether the state is still the stand-in that the layer started with.
+    """
+
+    fresh = False
+
+    def after_update(self):
+        """What follows an update of the weights; part of the compiled training step."""
+
+    def converge(self):
+        """Brings the state to what belongs to the present weights; not in a graph."""

@@ -1,0 +1,14 @@
+"""Objects with a configuration that are no Keras layers."""
+
+
+class Configured:
+    """An object without weights that Keras can serialise: registered, with a configuration."""
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        """The object with this configuration."""
+        return cls(**config)

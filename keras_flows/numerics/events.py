@@ -1,0 +1,29 @@
+"""Sums and sizes of events, and bits per dimension."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+
+def sum_event(x, leading=1):
+    """Sums over all axes but the leading ones: `(batch, *event)` to `(batch,)`."""
+    return tf.reduce_sum(x, axis=list(range(leading, len(x.shape))))
+
+
+def event_size(event_shape):
+    """The number of elements of an event."""
+    return int(np.prod(event_shape, dtype=np.int64))
+
+
+def zeros_per_example(x):
+    """Zeros of shape `(batch,)`, in the dtype of x."""
+    return tf.zeros(tf.shape(x)[:1], x.dtype)
+
+
+def bits_per_dim(nats, event_shape):
+    """Nats per example as bits per dimension: `nats / (D ln 2)`, D the size of an event.
+
+    Of a negative log-likelihood, a standard error or any other number of nats.
+    """
+    return nats / (event_size(event_shape) * math.log(2.0))

@@ -1,0 +1,89 @@
+"""What holds other steps."""
+
+from keras_flows.transforms.base import LIKELIHOODS, Transform
+
+
+class Composite(Transform):
+    """A transform made of others: its capabilities are theirs, and it goes through them one by one.
+
+    A subclass has `steps`, the transforms in the order of encoding, and says by `encode_steps` and
+    `decode_steps` how data pass through them; `encode` and `decode` are those, to their ends. A
+    path leads to an innermost step through the places of the steps around it: `"2/0/ActNorm"`.
+    """
+
+    steps = ()
+
+    @property
+    def likelihood(self):
+        """The weakest of the steps'."""
+        return max((step.likelihood for step in self.steps), key=LIKELIHOODS.index, default="exact")
+
+    @property
+    def dequantizes(self):
+        """Whether a step does."""
+        return any(step.dequantizes for step in self.steps)
+
+    @property
+    def bijective(self):
+        """Whether all steps are."""
+        return all(step.bijective for step in self.steps)
+
+    def noise_size(self, direction):
+        return sum(step.noise_size(direction) for step in self.steps)
+
+    def innermost(self):
+        for step in self.steps:
+            yield from step.innermost()
+
+    def lipschitz_bounds(self):
+        return {
+            f"{i}/{path}": bound
+            for i, step in enumerate(self.steps)
+            for path, bound in step.lipschitz_bounds().items()
+        }
+
+    def encode_steps(self, x, context=None, noise=None, training=False):
+        raise NotImplementedError
+
+    def decode_steps(self, z, context=None, noise=None):
+        raise NotImplementedError
+
+    def encode(self, x, context=None, noise=None, training=False):
+        return finish(self.encode_steps(x, context, noise, training))
+
+    def decode(self, z, context=None, noise=None):
+        return finish(self.decode_steps(z, context, noise))
+
+
+def inside(place, steps):
+    """The steps of a part, their paths led through its place; gives what the part returns."""
+    while True:
+        try:
+            path, *made = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield (f"{place}/{path}", *made)
+
+
+def finish(steps, observe=None):
+    """What `encode_steps` or `decode_steps` returns after the last step.
+
+    Args:
+        steps: The generator.
+        observe: Called with what is yielded after every step; None for nothing.
+    """
+    while True:
+        try:
+            made = next(steps)
+        except StopIteration as end:
+            return end.value
+        if observe is not None:
+            observe(*made)
+
+
+def step_at(transform, path):
+    """The step that a path of `encode_steps` or `decode_steps` names."""
+    for part in path.split("/"):
+        if part.isdigit():
+            transform = transform.steps[int(part)]
+    return transform

@@ -1,0 +1,116 @@
+"""Couplings: a part of the event passes, and says how the rest is mapped."""
+
+import keras
+import tensorflow as tf
+
+from keras_flows import checks
+from keras_flows.numerics.events import sum_event
+from keras_flows.transforms.base import Transform
+from keras_flows.transforms.maps import AffineMap, ElementwiseMap
+from keras_flows.transforms.masks import ChannelHalves, Mask
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class Coupling(Transform):
+    """`z_changed = map(x_changed; network(x_seen, context))`, and `z_seen = x_seen`.
+
+    The mask says who passes, the network makes the parameters, the map is applied number by
+    number; `log_det = sum ln dz/dx` of the map. The network makes
+    `map.parameters` channels for each channel that is transformed. Input and output have the same
+    shape, one that the mask can split.
+
+    Sources: Dinh et al. 2015, *NICE*; 2017, *Density Estimation using Real NVP*.
+
+    >>> coupling = kf.transforms.Coupling(ChannelHalves(), network, AffineMap())
+
+    Args:
+        mask: A `keras_flows.transforms.masks.Mask`.
+        network: A layer called as `network(seen, context, training)`, such as
+            `keras_flows.layers.CouplingNetwork`.
+        map: A `keras_flows.transforms.maps.ElementwiseMap`.
+
+    Raises:
+        ValueError: If an argument is none of these, or, when built, if the network makes another
+            shape than mask and map need.
+    """
+
+    def __init__(self, mask, network, map, **kwargs):
+        super().__init__(**kwargs)
+        for value, kind, name in (
+            (mask, Mask, "mask"),
+            (network, keras.layers.Layer, "network"),
+            (map, ElementwiseMap, "map"),
+        ):
+            checks.instance(value, kind, name)
+        self.mask, self.net, self.map = mask, network, map
+
+    @property
+    def network(self):
+        """The network."""
+        return self.net  # the name by which saved weights know it
+
+    def build(self, input_shape):
+        event_shape = tuple(input_shape[1:])
+        seen = (input_shape[0], *self.mask.seen_shape(event_shape))
+        checks.build_once(self.net, seen)
+        made = tuple(self.net.compute_output_shape(seen))[1:]
+        needed = self.mask.made_shape(event_shape, self.map.parameters)
+        if made != needed:
+            raise ValueError(
+                f"The network of this coupling must make the shape {needed}: "
+                f"{self.map.parameters} channels for each of the "
+                f"{self.mask.changed_shape(event_shape)[-1]} that are transformed of "
+                f"{event_shape}; it makes {made}."
+            )
+        super().build(input_shape)
+
+    def _parameters(self, seen, context, training=False):
+        # The network may compute in half precision; the log-det does not.
+        made = tf.cast(self.net(seen, context=context, training=training), seen.dtype)
+        return self.mask.parameters(made, self.map.parameters)
+
+    def encode(self, x, context=None, noise=None, training=False):
+        seen, changed = self.mask.split(x)
+        z, log_derivative = self.map.encode(changed, self._parameters(seen, context, training))
+        return self.mask.join(seen, z), sum_event(log_derivative)
+
+    def decode(self, z, context=None, noise=None):
+        seen, changed = self.mask.split(z)
+        return self.mask.join(seen, self.map.decode(changed, self._parameters(seen, context)))
+
+    def get_config(self):
+        parts = {"mask": self.mask, "network": self.net, "map": self.map}
+        return {**super().get_config(), **_serialized(parts)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, **_deserialized(config, ("mask", "network", "map"))})
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class AffineCoupling(Coupling):
+    """The coupling of two halves of the channels by an affine map: `z2 = shift + exp(s) x2`.
+
+    `Coupling(ChannelHalves(), network, AffineMap())`, under the name that its saved weights have.
+
+    Args:
+        net: The network; see `Coupling`.
+    """
+
+    def __init__(self, net, **kwargs):
+        super().__init__(ChannelHalves(), net, AffineMap(), **kwargs)
+
+    def get_config(self):
+        return {**Transform.get_config(self), **_serialized({"net": self.net})}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, **_deserialized(config, ("net",))})
+
+
+def _serialized(parts):
+    return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+
+
+def _deserialized(config, names):
+    return {name: keras.saving.deserialize_keras_object(config[name]) for name in names}

@@ -1,0 +1,4 @@
+"""Elementwise maps of couplings and autoregressive steps, one file each."""
+
+from keras_flows.transforms.maps.affine import AffineMap as AffineMap
+from keras_flows.transforms.maps.base import ElementwiseMap as ElementwiseMap

@@ -1,0 +1,4 @@
+"""Which numbers of an event pass through a coupling, one file each."""
+
+from keras_flows.transforms.masks.base import Mask as Mask
+from keras_flows.transforms.masks.halves import ChannelHalves as ChannelHalves

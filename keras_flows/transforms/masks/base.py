@@ -1,0 +1,46 @@
+"""The contract of a mask."""
+
+import tensorflow as tf
+
+from keras_flows.numerics.configured import Configured
+
+
+class Mask(Configured):
+    """Splits an event in what passes, which the network sees, and what is transformed.
+
+    An object with a configuration, without weights. What the network sees may have any shape: a
+    half of the channels, or the whole image with zeros in place of what is transformed.
+    """
+
+    def seen_shape(self, event_shape):
+        """The shape of what the network sees.
+
+        Raises:
+            ValueError: If an event of that shape cannot be split.
+        """
+        raise NotImplementedError
+
+    def changed_shape(self, event_shape):
+        """The shape of what is transformed."""
+        raise NotImplementedError
+
+    def made_shape(self, event_shape, parameters):
+        """The shape that the network must make, for so many parameters of each number."""
+        *positions, channels = self.changed_shape(event_shape)
+        return (*positions, channels * parameters)
+
+    def split(self, x):
+        """`(seen, changed)`: tensors `(batch, *seen_shape)` and `(batch, *changed_shape)`."""
+        raise NotImplementedError
+
+    def join(self, seen, changed):
+        """The event of which these are the parts; `split` undone."""
+        raise NotImplementedError
+
+    def parameters(self, made, parameters):
+        """What the network made, as `(batch, *changed_shape, parameters)`.
+
+        Channel `parameters * j + k` that the network makes is parameter k of channel j.
+        """
+        *positions, channels = made.shape[1:]
+        return tf.reshape(made, (-1, *positions, channels // parameters, parameters))
