@@ -27,6 +27,16 @@ def known(name, table, what):
     )
 
 
+def known_names(given, names, what):
+    """Checks that all keys of a dictionary are names of arguments."""
+    for name in given:
+        if name not in names:
+            raise ValueError(
+                f"{what} has no argument {name!r}.{suggestion(name, names)} It has: "
+                f"{', '.join(names)}."
+            )
+
+
 def instance(value, kind, name):
     """A value of a class, or of one of several."""
     if not isinstance(value, kind):

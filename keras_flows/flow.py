@@ -324,11 +324,10 @@ class Flow(MaximumLikelihood):
 
     @classmethod
     def from_config(cls, config):
-        names = ("transform", "base", "context_embedding", "activation", "log_det", "dtype")
         parts = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in names
-            if isinstance(config.get(name), dict)
+            name: keras.saving.deserialize_keras_object(value)
+            for name, value in config.items()
+            if isinstance(value, dict) and "registered_name" in value
         }
         return cls(**{**config, **parts})
 

@@ -283,11 +283,10 @@ _TINY_DENSE = {
     "coupling_depth": 1,
     "coupling_growth": 3,
     "bits": 3,
-    "dequantizer_steps": 1,
-    "dequantizer_width": 4,
-    "dequantizer_depth": 1,
-    "dequantizer_growth": 3,
-    "dequantizer_context": 3,
+    "dequantization": {
+        "class_name": "variational",
+        "config": {"steps": 1, "width": 4, "depth": 1, "growth": 3, "context": 3},
+    },
     "landmarks": (2, 1),
 }
 
@@ -304,7 +303,13 @@ def _dense_flow_labels(dtype):
 
 def _residual_flow_image(dtype):
     return ResidualFlow(
-        (4, 4, 1), blocks=(1, 1), widths=(6, 6), bits=3, fc_blocks=0, factor_out=True, dtype=dtype
+        (4, 4, 1),
+        blocks=(1, 1),
+        widths=(6, 6),
+        bits=3,
+        fully_connected=None,
+        factor_out=True,
+        dtype=dtype,
     )
 
 
@@ -509,20 +514,30 @@ _MODELS = [
 _MODELS += [
     Case(
         "idensenet_image",
-        _idensenet((4, 4, 1), blocks=(1,), bits=3, squeeze_first=True, fc_blocks=1, fc_growth=4),
+        _idensenet(
+            (4, 4, 1),
+            blocks=(1,),
+            bits=3,
+            squeeze_first=True,
+            fully_connected={"blocks": 1, "size": 4},
+        ),
         (4, 4, 1),
         **_INTEGERS,
     ),
     Case(
         "idensenet_image_exact",
-        _idensenet((2, 2, 2), blocks=(1, 1), fc_blocks=0, **_ON_IMAGES),
+        _idensenet((2, 2, 2), blocks=(1, 1), fully_connected=None, **_ON_IMAGES),
         (2, 2, 2),
         **_FRACTIONS,
     ),
     Case(
         "idensenet_image_context",
         _idensenet(
-            (2, 2, 1), blocks=(1,), fc_blocks=1, fc_growth=4, context_shape=(3,), **_ON_IMAGES
+            (2, 2, 1),
+            blocks=(1,),
+            fully_connected={"blocks": 1, "size": 4},
+            context_shape=(3,),
+            **_ON_IMAGES,
         ),
         (2, 2, 1),
         (3,),

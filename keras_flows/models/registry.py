@@ -47,3 +47,14 @@ def model(name):
     if name in CONFIGURATIONS:
         return lambda **arguments: from_name(name, **arguments)
     return checks.known(name, {**MODELS, **CONFIGURATIONS}, "model")
+
+
+def upgraded(name, arguments):
+    """Arguments of a model, as a recipe of an earlier version has them, in the present form.
+
+    Args:
+        name: Of a class or of a published configuration.
+        arguments: A dictionary.
+    """
+    kind = CONFIGURATIONS[name][0] if name in CONFIGURATIONS else MODELS.get(name)
+    return arguments if kind is None else kind.upgrade(dict(arguments))

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from keras_flows.measure.evaluation import log_probs
+from keras_flows.models import IDenseNet
 
 try:
     from matplotlib import colormaps
@@ -242,6 +243,6 @@ def concatenation_circle(flow):
 
 
 def _coefficients(flow):
-    if not hasattr(flow, "concatenation_coefficients"):
+    if not isinstance(flow, IDenseNet):
         raise ValueError(f"A {type(flow).__name__} has no concatenations; an IDenseNet has.")
     return flow.concatenation_coefficients()

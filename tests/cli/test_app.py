@@ -138,7 +138,7 @@ def test_train_runs_a_recipe(tmp_path, monkeypatch):
     recipe = Recipe(
         summary="Tiny.",
         model="IDenseNet",
-        arguments={"blocks": (1,), "depth": 1, "growth": 2, "fc_blocks": 0, "bits": 5},
+        arguments={"blocks": (1,), "depth": 1, "growth": 2, "fully_connected": None, "bits": 5},
         data={"images": "digits"},
         steps=8,
         batch_size=10,

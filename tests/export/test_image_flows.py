@@ -14,12 +14,12 @@ from keras_flows.noise import InputNoise
 from keras_flows.numerics.log_det import PowerSeries
 from tests.registry import move_weights
 
-TINY = {"depth": 1, "growth": 4, "fc_blocks": 1, "fc_growth": 4}
+TINY = {"depth": 1, "growth": 4, "fully_connected": {"blocks": 1, "size": 4}}
 FLOWS = {
     "integers": lambda: IDenseNet((4, 4, 1), (1, 1), bits=3, log_det=PowerSeries(5), **TINY),
     "fractions": lambda: IDenseNet((4, 4, 1), (1,), bits=None, log_det=PowerSeries(9), **TINY),
     "factored": lambda: ResidualFlow(
-        (4, 4, 1), (1, 1), (4, 4), bits=5, fc_blocks=0, factor_out=True
+        (4, 4, 1), (1, 1), (4, 4), bits=5, fully_connected=None, factor_out=True
     ),
 }
 

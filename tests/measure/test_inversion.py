@@ -32,7 +32,9 @@ def images(n=5, bits=3):
 @pytest.fixture
 def flow():
     keras.utils.set_random_seed(0)
-    flow = IDenseNet((4, 4, 1), (2,), depth=1, growth=4, fc_blocks=1, fc_growth=4, bits=3)
+    flow = IDenseNet(
+        (4, 4, 1), (2,), depth=1, growth=4, fully_connected={"blocks": 1, "size": 4}, bits=3
+    )
     move_weights(flow)
     return flow
 

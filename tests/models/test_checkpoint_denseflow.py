@@ -55,11 +55,10 @@ def published():
         coupling_depth=2,
         coupling_growth=3,
         bits=3,
-        dequantizer_steps=1,
-        dequantizer_width=4,
-        dequantizer_depth=1,
-        dequantizer_growth=3,
-        dequantizer_context=3,
+        dequantization={
+            "class_name": "variational",
+            "config": {"steps": 1, "width": 4, "depth": 1, "growth": 3, "context": 3},
+        },
         landmarks=(4, 2),
         dtype="float64",
     )

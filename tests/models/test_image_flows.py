@@ -22,8 +22,14 @@ from keras_flows.transforms import (
 )
 from tests.registry import move_weights
 
-TINY = {"blocks": (1, 1), "depth": 2, "growth": 4, "fc_growth": 4, "fc_blocks": 1, "bits": 3}
-PLAIN = {"blocks": (2, 1), "widths": (4, 4), "fc_width": 6, "fc_blocks": 1, "bits": 3}
+TINY = {
+    "blocks": (1, 1),
+    "depth": 2,
+    "growth": 4,
+    "fully_connected": {"blocks": 1, "size": 4},
+    "bits": 3,
+}
+PLAIN = {"blocks": (2, 1), "widths": (4, 4), "fully_connected": {"blocks": 1, "size": 6}, "bits": 3}
 
 
 def parameters(flow):
@@ -72,7 +78,9 @@ def test_published_configurations_by_name():
 
 
 def test_arguments_change_a_published_configuration():
-    flow = models.from_name("idensenet_mnist", blocks=(1,), depth=1, growth=4, fc_blocks=0, seed=3)
+    flow = models.from_name(
+        "idensenet_mnist", blocks=(1,), depth=1, growth=4, fully_connected=None, seed=3
+    )
     config = flow.get_config()
     assert (config["seed"], config["alpha"], config["blocks"]) == (3, 1e-6, [1])
     last = flow.blocks[0].net.layers[-1].dense
@@ -110,7 +118,7 @@ def test_order_of_the_steps():
         Logit, Squeeze, ResidualBlock, Squeeze, ResidualBlock, Flatten, ResidualBlock,
     ]  # fmt: skip
     assert flow.latent_shape == (16,)
-    flow = ResidualFlow((4, 4, 1), **{**PLAIN, "factor_out": True, "fc_blocks": 0})
+    flow = ResidualFlow((4, 4, 1), **{**PLAIN, "factor_out": True, "fully_connected": None})
     *outer, last = flow.transform.steps
     assert kinds(outer)[-2:] == [ActNorm, Squeeze] and isinstance(last, FactorOut)
     assert kinds(last.inner.steps) == [ResidualBlock, ActNorm]
@@ -147,7 +155,7 @@ def test_networks_of_a_residual_flow():
 
 
 def test_defaults_on_images():
-    flow = IDenseNet((2, 2, 1), blocks=(1,), growth=4, fc_blocks=0)
+    flow = IDenseNet((2, 2, 1), blocks=(1,), growth=4, fully_connected=None)
     config = flow.get_config()
     assert (config["depth"], config["activation"], config["coeff"]) == (3, "clipswish", 0.98)
     estimator = flow.blocks[0].log_det
@@ -297,7 +305,7 @@ def test_too_few_iterations_are_an_error_not_a_picture(stretched):
         ({"blocks": ()}, r"On images, blocks is the number of .*; got \(\)"),
         ({"blocks": (2, 0)}, "blocks at every scale must be an integer, at least 1; got 0"),
         ({"event_shape": (5, 4, 1)}, r"height and width divisible by 2; got \(5, 4, 1\)"),
-        ({"fc_blocks": -1}, "fc_blocks must be an integer, at least 1; got -1"),
+        ({"fully_connected": {"blocks": -1}}, "where it is not 0, must be an integer.* got -1"),
         ({"bits": 0}, "bits must be from 1 to 16; got 0"),
         ({"alpha": 0.5}, r"alpha must be in \[0, 0.5\); got 0.5"),
         ({"growth": 3, "activation": "clipswish"}, "growth must .* divisible by 2; got 3"),

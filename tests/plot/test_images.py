@@ -15,7 +15,7 @@ from tests.registry import dense_flow, move_weights
 @pytest.fixture(scope="module")
 def flow():
     keras.utils.set_random_seed(0)
-    flow = IDenseNet((4, 4, 1), (1,), depth=1, growth=4, fc_blocks=0, bits=3)
+    flow = IDenseNet((4, 4, 1), (1,), depth=1, growth=4, fully_connected=None, bits=3)
     move_weights(flow)
     return flow
 

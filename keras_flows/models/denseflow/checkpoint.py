@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_flows import transforms
+from keras_flows.layers import DenseAttentionBlock
 from keras_flows.models.denseflow.cross_unit_coupling import CrossUnitBlock
 from keras_flows.models.denseflow.model import DenseFlow
 from keras_flows.models.weight import Weight
@@ -41,13 +42,14 @@ def published_flow(config, dtype):
             f"{dequantizer['num_blocks']} (supported: 1)."
         )
     names = {
-        "dequantizer_steps": "num_steps",
-        "dequantizer_width": "mid_channels",
-        "dequantizer_depth": "depth",
-        "dequantizer_growth": "growth",
-        "dequantizer_context": "num_context",
+        "steps": "num_steps",
+        "width": "mid_channels",
+        "depth": "depth",
+        "growth": "growth",
+        "context": "num_context",
     }
-    options = {mine: dequantizer[name] for mine, name in names.items() if name in dequantizer}
+    sizes = {mine: dequantizer[name] for mine, name in names.items() if name in dequantizer}
+    options = {"dequantization": {"class_name": "variational", "config": sizes}}
     for mine, name in {
         "coupling_depth": "coupling_depth",
         "coupling_growth": "coupling_growth",
@@ -140,7 +142,7 @@ def conv1x1(prefix, step):
 
 def coupling(prefix, step):
     """The table of an `AffineCoupling`."""
-    intra_unit = hasattr(step.net.blocks[0], "mix")
+    intra_unit = isinstance(step.net.blocks[0], DenseAttentionBlock)
     yield from network(f"{prefix}.coupling_net.0{'.dn' if intra_unit else ''}", step.net)
 
 
@@ -149,7 +151,7 @@ def network(prefix, net):
     prefix = f"{prefix}.transform"
     yield from convolution(f"{prefix}.0", net.first)
     for i, inner in enumerate(net.blocks, 1):
-        tables = attention_block if hasattr(inner, "mix") else residual_block
+        tables = attention_block if isinstance(inner, DenseAttentionBlock) else residual_block
         yield from tables(f"{prefix}.{i}", inner)
     yield from convolution(f"{prefix}.{len(net.blocks) + 1}", net.last)
 

@@ -4,8 +4,8 @@ import keras
 
 from keras_flows import checks
 from keras_flows.bases import ChannelNormal
-from keras_flows.flow import Flow
 from keras_flows.layers import CouplingNetwork, DenseAttentionBlock
+from keras_flows.models.arguments import ModelFlow, named, recorded
 from keras_flows.models.denseflow.cross_unit_coupling import CrossUnitBlock
 from keras_flows.transforms import (
     ActNorm,
@@ -20,9 +20,14 @@ from keras_flows.transforms import (
     VariationalDequantization,
 )
 
+_DEQUANTIZATIONS = {
+    "uniform": UniformDequantization,
+    "variational": VariationalDequantization,
+}
+
 
 @keras.saving.register_keras_serializable("keras_flows")
-class DenseFlow(Flow):
+class DenseFlow(ModelFlow):
     """DenseFlow on images of integers from 0 to `2^bits - 1`.
 
     Dequantization → `x - 1/2` → squeeze → block → squeeze and drop → block → … → z. A block is
@@ -48,13 +53,11 @@ class DenseFlow(Flow):
         width: Channels inside the networks of the couplings: a number, or one for every block.
         coupling_depth: Layers of their dense blocks.
         coupling_growth: Channels that such a layer adds.
-        bits: Number of bits of an integer.
-        dequantization: `"variational"` or `"uniform"`.
-        dequantizer_steps: Couplings of the variational dequantization.
-        dequantizer_width: Channels inside their networks.
-        dequantizer_depth: Layers of the dense blocks in these.
-        dequantizer_growth: Channels that such a layer adds.
-        dequantizer_context: Channels of the map of the image that they see.
+        dequantization: `"variational"` or `"uniform"`; one with arguments, such as
+            `{"class_name": "variational", "config": {"steps": 2, "width": 16}}`; or a
+            `VariationalDequantization` or `UniformDequantization`, of which the flow makes its own.
+        bits: Number of bits of an integer; that of the dequantization where that is an object, 8 by
+            default.
         attention: Layout of the attention, `"published"` or `"proper"`, or None for networks
             without attention; see `keras_flows.layers.NystromAttention`.
         landmarks: Of the attention; divides the number of positions of every block: a number, or
@@ -74,6 +77,7 @@ class DenseFlow(Flow):
         ValueError: If an argument is out of its range, or the sizes do not fit the image.
     """
 
+    @recorded
     def __init__(
         self,
         event_shape,
@@ -83,13 +87,8 @@ class DenseFlow(Flow):
         width=48,
         coupling_depth=7,
         coupling_growth=64,
-        bits=8,
         dequantization="variational",
-        dequantizer_steps=4,
-        dequantizer_width=64,
-        dequantizer_depth=4,
-        dequantizer_growth=64,
-        dequantizer_context=64,
+        bits=None,
         attention="published",
         landmarks=4,
         heads=1,
@@ -124,15 +123,8 @@ class DenseFlow(Flow):
         net |= {"heads": heads, "recompute": recompute}
         net["dtype"] = keras.dtype_policies.get(network_dtype or policy)
         size = checks.context_size(context_shape, context_embedding)
-        dequantizer = {
-            "dequantizer_steps": dequantizer_steps,
-            "dequantizer_width": dequantizer_width,
-            "dequantizer_depth": dequantizer_depth,
-            "dequantizer_growth": dequantizer_growth,
-            "dequantizer_context": dequantizer_context,
-        }
         steps = [
-            _dequantization(dequantization, bits, dequantizer, policy),
+            _dequantization(dequantization, bits, policy),
             Affine(0.5, 1.0, dtype=policy),
             Squeeze(2, dtype=policy),
         ]
@@ -160,25 +152,17 @@ class DenseFlow(Flow):
             dtype=policy,
             **kwargs,
         )
-        self._arguments = {
-            "units": units,
-            "modules": modules,
-            "growth": growth,
-            "width": _plain(width),
-            "coupling_depth": coupling_depth,
-            "coupling_growth": coupling_growth,
-            "bits": bits,
-            "dequantization": dequantization,
-            **dequantizer,
-            "attention": attention,
-            "landmarks": _plain(landmarks),
-            "heads": heads,
-            "recompute": recompute,
-            "network_dtype": network_dtype and net["dtype"].name,
-        }
+        self.arguments.bits = self.bits
+        self.arguments.network_dtype = network_dtype and net["dtype"].name
 
-    def get_config(self):
-        return {**keras.Model.get_config(self), **self._arguments, **self._common_config()}
+    @classmethod
+    def upgrade(cls, config):
+        # Until version 0.1, with numbers by a prefix; those of a uniform one had no effect.
+        names = [name for name in config if name.startswith("dequantizer_")]
+        sizes = {name.removeprefix("dequantizer_"): config.pop(name) for name in names}
+        if sizes and config.get("dequantization", "variational") == "variational":
+            config["dequantization"] = {"class_name": "variational", "config": sizes}
+        return config
 
 
 def module(channels, width, block, context_size, dtype):
@@ -213,13 +197,14 @@ def module(channels, width, block, context_size, dtype):
     )
 
 
-def _dequantization(kind, bits, sizes, policy):
-    if kind == "uniform":
-        return UniformDequantization(bits, dtype=policy)
-    if kind != "variational":
-        raise ValueError(f"dequantization must be 'variational' or 'uniform'; got {kind!r}.")
-    sizes = {name.removeprefix("dequantizer_"): value for name, value in sizes.items()}
-    return VariationalDequantization(bits, **sizes, dtype=policy)
+def _dequantization(given, bits, policy):
+    own_bits = {} if bits is None else {"bits": bits}
+    made = named(given, _DEQUANTIZATIONS, "dequantization", **own_bits, dtype=policy)
+    if bits is not None and made.bits != bits:
+        raise ValueError(
+            f"The dequantization is one of {made.bits} bits, but bits={bits}: leave bits out."
+        )
+    return made
 
 
 def _checked_shape(event_shape, blocks):
@@ -243,8 +228,3 @@ def _per_block(value, name, blocks):
     for one in values:
         checks.count(one, name)
     return values
-
-
-def _plain(value):
-    """A sequence as JSON has it."""
-    return list(value) if isinstance(value, tuple) else value

@@ -8,11 +8,10 @@ _SMALL_DENSEFLOW = {
     "growth": 4,
     "coupling_depth": 2,
     "attention": "proper",
-    "dequantizer_steps": 2,
-    "dequantizer_width": 16,
-    "dequantizer_depth": 2,
-    "dequantizer_growth": 8,
-    "dequantizer_context": 8,
+    "dequantization": {
+        "class_name": "variational",
+        "config": {"steps": 2, "width": 16, "depth": 2, "growth": 8, "context": 8},
+    },
 }
 _MUON = {"class_name": "Muon", "weight_decay": None, "adam_weight_decay": None}
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from keras_flows import transforms
-from keras_flows.models.residual.model import IDenseNet, ResidualFlow
+from keras_flows.models.residual.model import FullyConnected, IDenseNet, ResidualFlow
 from keras_flows.numerics.log_det import PowerSeries, Unbiased
 
 # Options of the training script, by the argument of the published flow that they become.
@@ -101,17 +101,18 @@ def published_flow(config, activations, dtype):
         "bits": config.get("nbits"),
         "alpha": float(logit[1]),
         "squeeze_first": config.get("squeeze_first", False),
-        "fc_blocks": 4 if config.get("fc_end", True) else 0,
         "dtype": dtype,
     }
+    fc_blocks = 4 if config.get("fc_end", True) else 0
     if not dense:
         widths = [config["intermediate_dim"]] * 2
-        return ResidualFlow(**common, widths=widths, fc_width=config["fc_idim"])
+        fully_connected = FullyConnected(fc_blocks, config["fc_idim"])
+        return ResidualFlow(**common, widths=widths, fully_connected=fully_connected)
     return IDenseNet(
         **common,
         depth=config["densenet_depth"],
         growth=config["densenet_growth"],
-        fc_growth=config["fc_densenet_growth"],
+        fully_connected=FullyConnected(fc_blocks, config["fc_densenet_growth"]),
         learnable_concatenation=config["learnable_concat"],
         lip_coeff=config["lip_coeff"],
     )

@@ -1,32 +1,22 @@
 """i-DenseNet and Residual Flow: chains of Lipschitz residual blocks, on vectors and on images."""
 
+from dataclasses import asdict, dataclass
+
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.flow import Flow
-from keras_flows.layers import (
-    ConditionedDense,
-    LipschitzDenseLayer,
-    LipschitzSequential,
-)
+from keras_flows.layers import LipschitzDenseLayer
 from keras_flows.layers import activation as activation_layer
+from keras_flows.models.arguments import ModelFlow, default, recorded
+from keras_flows.models.residual.nets import DenseNets, PlainNets
+from keras_flows.models.residual.steps import Steps
 from keras_flows.numerics import log_det as log_dets
+from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.log_det import Unbiased
-from keras_flows.transforms import (
-    ActNorm,
-    Chain,
-    FactorOut,
-    Flatten,
-    Logit,
-    ResidualBlock,
-    Squeeze,
-    UniformDequantization,
-)
+from keras_flows.transforms import Chain
 
-# Of the first matrix of a fully connected block, in i-DenseNet.
-_FC_WIDTH = 64
-
+# What arguments are where they are None.
 _ON_VECTORS = {
     "blocks": 10,
     "activation": "lipswish",
@@ -42,69 +32,67 @@ _ON_IMAGES = {
     "actnorm": True,
     "log_det": Unbiased("poisson"),
 }
+_FOR_IMAGES = ("bits", "alpha", "squeeze_first", "fully_connected", "factor_out")
 
 
-class _LipschitzFlow(Flow):
-    """Shared by both models: the chain of steps around the networks of the blocks.
+@keras.saving.register_keras_serializable("keras_flows")
+@dataclass(frozen=True)
+class FullyConnected(Configured):
+    """The fully connected blocks behind the last scale of a flow on images.
 
-    On vectors: `[ActNorm]`, then blocks × (residual block, `[ActNorm]`). On images: dequantization
-    and logit; then scales, each of which is such a sequence (ActNorm first in the first), with a
-    squeeze between them; then fully connected blocks on the flattened image.
+    With them, the latent is a vector.
 
-    A subclass gives the networks, and what its arguments are where they are None.
+    Attributes:
+        blocks: Their number, 0 or more.
+        size: The features that a Dense Layer of theirs adds (i-DenseNet), or the size of their two
+            hidden layers (Residual Flow).
+    """
+
+    blocks: int = 4
+    size: int = 32
+
+    def __post_init__(self):
+        if self.blocks != 0:
+            checks.count(self.blocks, "The number of fully connected blocks, where it is not 0,")
+        checks.count(self.size, "The size of fully connected blocks")
+
+    def get_config(self):
+        """The attributes."""
+        return asdict(self)
+
+
+class _ResidualModel(ModelFlow):
+    """Shared by both models: their arguments, and the chain of steps around their networks.
 
     Args:
         event_shape: `(features,)` or `(height, width, channels)`.
-        arguments: The arguments of both kinds.
-        images: Those for images only, as pairs of their value and default.
+        nets: The class of `Nets` that gives the blocks their networks.
+        defaults: What further arguments are where they are None: on vectors, and on images.
+        context_shape: See `Flow`.
+        context_embedding: See `Flow`.
+        dtype: See `Flow`.
+        **kwargs: See `Flow`.
     """
 
     def __init__(
-        self, event_shape, arguments, images, context_shape, context_embedding, dtype, **kwargs
+        self, event_shape, nets, defaults, context_shape, context_embedding, dtype, **kwargs
     ):
         event_shape = checks.event_shape(event_shape)
-        if len(event_shape) not in (1, 3):
-            raise ValueError(
-                f"{type(self).__name__} takes vectors, an event_shape such as (2,), or images "
-                f"(height, width, channels); got {event_shape}."
-            )
         on_images = len(event_shape) == 3
-        if on_images:
-            arguments = {**arguments, **{name: value for name, (value, _) in images.items()}}
-        for name, (value, default) in images.items():
-            if not on_images and value != default:
-                raise ValueError(
-                    f"{name} is for images; this flow is on vectors, of shape {event_shape}."
-                )
-        defaults = self._defaults(on_images)
-        arguments = {
-            name: defaults.get(name) if value is None else value
-            for name, value in arguments.items()
-        }
-        self._check(arguments, on_images)
-        if isinstance(arguments["activation"], dict):
-            arguments["activation"] = activation_layer(arguments["activation"])
-        arguments["log_det"] = log_dets.estimator(arguments["log_det"])
+        arguments = self._settled(event_shape, on_images, defaults[on_images])
         policy = keras.dtype_policies.get(dtype)
-        block_bound, coeff = arguments["block_bound"], arguments["coeff"]
         common = {
             "dtype": policy,
-            "iterations": arguments["power_iterations"],
+            "iterations": arguments.power_iterations,
             "context_size": checks.context_size(context_shape, context_embedding),
         }
         # A bound on the block is spent where it counts once, in the last matrix.
-        hidden = {
-            **common,
-            "activation": arguments["activation"],
-            "coeff": 1.0 if block_bound else coeff,
-        }
-        last = {**common, "coeff": block_bound or coeff}
-        make = _Steps(self, hidden, last, arguments, policy)
-        steps = (
-            make.image_flow(event_shape)
-            if on_images
-            else make.blocks(event_shape, arguments["blocks"], first=True)
+        bound, coeff = arguments.block_bound, arguments.coeff
+        hidden = {**common, "activation": arguments.activation, "coeff": 1.0 if bound else coeff}
+        make = Steps(
+            nets(arguments, hidden, {**common, "coeff": bound or coeff}), arguments, policy
         )
+        steps = make.on_images(event_shape) if on_images else make.on_vectors(event_shape)
         super().__init__(
             Chain(steps, dtype=policy),
             event_shape,
@@ -113,115 +101,62 @@ class _LipschitzFlow(Flow):
             dtype=policy,
             **kwargs,
         )
-        self._arguments = arguments
 
-    @staticmethod
-    def _defaults(on_images):
-        """The arguments that are None, by name."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _net(shape, hidden, last, arguments, first):
-        """The layers of a block's network, on vectors or images; `first` of the first block."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _fully_connected(features, hidden, last, arguments):
-        """The layers of the network of a fully connected block of an image flow."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _check(arguments, on_images):
-        blocks, bound = arguments["blocks"], arguments["block_bound"]
-        if bound is not None and not 0.0 < bound < 1.0:
-            raise ValueError(f"block_bound must be in (0, 1); got {bound}.")
+    def _settled(self, event_shape, on_images, defaults):
+        """The arguments, checked, with their values in the place of None."""
+        a = self.arguments
+        if len(event_shape) not in (1, 3):
+            raise ValueError(
+                f"{type(self).__name__} takes vectors, an event_shape such as (2,), or images "
+                f"(height, width, channels); got {event_shape}."
+            )
+        for name in _FOR_IMAGES:
+            if not on_images and getattr(a, name) != default(self, name):
+                raise ValueError(
+                    f"{name} is for images; this flow is on vectors, of shape {event_shape}."
+                )
+        for name, value in defaults.items():
+            if getattr(a, name) is None:
+                setattr(a, name, value)
+        a.fully_connected = self._fully_connected(a.fully_connected)
+        if isinstance(a.activation, dict):
+            a.activation = activation_layer(a.activation)
+        a.log_det = log_dets.estimator(a.log_det)
+        if a.block_bound is not None and not 0.0 < a.block_bound < 1.0:
+            raise ValueError(f"block_bound must be in (0, 1); got {a.block_bound}.")
         if not on_images:
-            checks.count(blocks, "blocks")
-            return
-        if not isinstance(blocks, (list, tuple)) or not blocks:
+            checks.count(a.blocks, "blocks")
+            return a
+        if not isinstance(a.blocks, (list, tuple)) or not a.blocks:
             raise ValueError(
                 "On images, blocks is the number of residual blocks at every scale, such as "
-                f"(16, 16, 16); got {blocks!r}."
+                f"(16, 16, 16); got {a.blocks!r}."
             )
-        arguments["blocks"] = list(blocks)
-        for number in blocks:
+        for number in a.blocks:
             checks.count(number, "The number of blocks at every scale")
-        if arguments["fc_blocks"] != 0:
-            checks.count(arguments["fc_blocks"], "fc_blocks")
+        return a
 
-    def get_config(self):
-        config = {**keras.Model.get_config(self), **self._arguments, **self._common_config()}
-        for name in ("activation", "log_det"):
-            if not isinstance(config[name], str):
-                config[name] = keras.saving.serialize_keras_object(config[name])
-        return config
+    def _fully_connected(self, value):
+        """The `FullyConnected` from what people give for one."""
+        standard = asdict(default(self, "fully_connected"))
+        if value is None:
+            value = {"blocks": 0}
+        if isinstance(value, dict):
+            checks.known_names(value, standard, "fully_connected")
+            value = FullyConnected(**{**standard, **value})
+        checks.instance(value, FullyConnected, "fully_connected")
+        return value
 
-
-class _Steps:
-    """Makes the steps of a flow, from the networks of its class and its arguments."""
-
-    def __init__(self, model, hidden, last, arguments, policy):
-        self.model, self.arguments, self.policy = model, arguments, policy
-        self.hidden, self.last = hidden, last
-
-    def block(self, layers):
-        """A residual block, and the ActNorm behind it if there is one."""
-        net = LipschitzSequential(layers, dtype=self.policy)
-        return [ResidualBlock(net, self.arguments["log_det"], dtype=self.policy), *self.actnorm()]
-
-    def actnorm(self):
-        return [ActNorm(dtype=self.policy)] if self.arguments["actnorm"] else []
-
-    def blocks(self, shape, number, first):
-        """`number` residual blocks, with an ActNorm in front of those that come first."""
-        steps = self.actnorm() if first else []
-        for i in range(number):
-            layers = self.model._net(
-                shape, self.hidden, self.last, self.arguments, first and i == 0
-            )
-            steps += self.block(layers)
-        return steps
-
-    def image_flow(self, shape):
-        """All steps of a flow on images."""
-        steps = []
-        if self.arguments["bits"] is not None:
-            steps.append(UniformDequantization(self.arguments["bits"], dtype=self.policy))
-        steps.append(Logit(self.arguments["alpha"], dtype=self.policy))
-        if self.arguments["squeeze_first"]:
-            steps.append(Squeeze(dtype=self.policy))
-            shape = steps[-1].encoded_shape(shape)
-        return steps + self.scales(shape, self.arguments["blocks"], first=True)
-
-    def scales(self, shape, blocks, first=False):
-        """The steps from one scale to the end."""
-        steps = self.blocks(shape, blocks[0], first)
-        if len(blocks) == 1:
-            return steps + self.fully_connected(shape)
-        squeeze = Squeeze(dtype=self.policy)
-        height, width, channels = squeeze.encoded_shape(shape)
-        if not self.arguments["factor_out"]:
-            return [*steps, squeeze, *self.scales((height, width, channels), blocks[1:])]
-        rest = self.scales((height, width, channels - channels // 2), blocks[1:])
-        inner = Chain(rest, dtype=self.policy)
-        return [*steps, squeeze, FactorOut(inner, dtype=self.policy)]
-
-    def fully_connected(self, shape):
-        """The blocks behind the last scale."""
-        number = self.arguments["fc_blocks"]
-        if not number:
-            return []
-        flatten = Flatten(dtype=self.policy)
-        (features,) = flatten.encoded_shape(shape)
-        steps = [flatten]
-        for _ in range(number):
-            layers = self.model._fully_connected(features, self.hidden, self.last, self.arguments)
-            steps += self.block(layers)
-        return steps
+    @classmethod
+    def upgrade(cls, config):
+        # Until version 0.1, with numbers by a prefix.
+        names = {"fc_blocks": "blocks", "fc_growth": "size", "fc_width": "size"}
+        old = {new: config.pop(name) for name, new in names.items() if name in config}
+        return {**config, "fully_connected": old} if old else config
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class IDenseNet(_LipschitzFlow):
+class IDenseNet(_ResidualModel):
     """i-DenseNet: residual blocks `x + g(x)` whose g is a 1-Lipschitz dense net.
 
     On vectors g is made of matrices; on images (integers from 0 to `2^bits - 1`) of 3×3
@@ -260,9 +195,8 @@ class IDenseNet(_LipschitzFlow):
             dequantized.
         alpha: Of the `Logit` of images.
         squeeze_first: Whether an image is squeezed before the first scale too.
-        fc_blocks: Fully connected blocks behind the last scale, 0 or more: a matrix to 64
-            features, `depth` Dense Layers, a matrix back. The latent is then a vector.
-        fc_growth: Features that a Dense Layer of theirs adds.
+        fully_connected: The `FullyConnected` blocks behind the last scale: a matrix to 64 features,
+            `depth` Dense Layers, a matrix back.
         factor_out: Whether half the channels leave at the end of every scale but the last.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
@@ -273,6 +207,7 @@ class IDenseNet(_LipschitzFlow):
         ValueError: If an argument is out of its range.
     """
 
+    @recorded
     def __init__(
         self,
         event_shape,
@@ -291,8 +226,7 @@ class IDenseNet(_LipschitzFlow):
         bits=8,
         alpha=0.05,
         squeeze_first=False,
-        fc_blocks=4,
-        fc_growth=32,
+        fully_connected=FullyConnected(4, 32),
         factor_out=False,
         context_shape=None,
         context_embedding=None,
@@ -301,73 +235,16 @@ class IDenseNet(_LipschitzFlow):
     ):
         super().__init__(
             event_shape,
-            {
-                "blocks": blocks,
-                "depth": depth,
-                "growth": growth,
-                "activation": activation,
-                "learnable_concatenation": learnable_concatenation,
-                "concatenation_start": concatenation_start,
-                "coeff": coeff,
-                "lip_coeff": lip_coeff,
-                "block_bound": block_bound,
-                "power_iterations": power_iterations,
-                "actnorm": actnorm,
-                "log_det": log_det,
-            },
-            {
-                "bits": (bits, 8),
-                "alpha": (alpha, 0.05),
-                "squeeze_first": (squeeze_first, False),
-                "fc_blocks": (fc_blocks, 4),
-                "fc_growth": (fc_growth, 32),
-                "factor_out": (factor_out, False),
-            },
+            DenseNets,
+            (
+                {**_ON_VECTORS, "depth": 4, "growth": 90},
+                {**_ON_IMAGES, "depth": 3, "growth": 172, "activation": "clipswish"},
+            ),
             context_shape,
             context_embedding,
             dtype,
             **kwargs,
         )
-
-    @staticmethod
-    def _defaults(on_images):
-        if on_images:
-            return {**_ON_IMAGES, "depth": 3, "growth": 172, "activation": "clipswish"}
-        return {**_ON_VECTORS, "depth": 4, "growth": 90}
-
-    @staticmethod
-    def _dense_layers(growth, hidden, arguments, kernel_size=None):
-        checks.count(arguments["depth"], "depth")
-        # Where the bound is the block's, the concatenations take all of theirs.
-        lip_coeff = 1.0 if arguments["block_bound"] else arguments["lip_coeff"]
-        return [
-            LipschitzDenseLayer(
-                growth,
-                learnable=arguments["learnable_concatenation"],
-                start=arguments["concatenation_start"],
-                lip_coeff=lip_coeff,
-                kernel_size=kernel_size,
-                **hidden,
-            )
-            for _ in range(arguments["depth"])
-        ]
-
-    @staticmethod
-    def _net(shape, hidden, last, arguments, first):
-        sizes = (3, 1) if len(shape) == 3 else (None, None)
-        layers = IDenseNet._dense_layers(arguments["growth"], hidden, arguments, sizes[0])
-        return [*layers, IDenseNet._output(shape[-1], last, sizes[1])]
-
-    @staticmethod
-    def _fully_connected(features, hidden, last, arguments):
-        entrance = ConditionedDense(_FC_WIDTH, **{**hidden, "activation": None})
-        layers = IDenseNet._dense_layers(arguments["fc_growth"], hidden, arguments)
-        return [entrance, *layers, IDenseNet._output(features, last)]
-
-    @staticmethod
-    def _output(units, last, kernel_size=None):
-        # The last matrix takes no context: it would only shift the block's output.
-        return ConditionedDense(units, **{**last, "context_size": None}, kernel_size=kernel_size)
 
     def concatenation_coefficients(self):
         """The pairs (eta1, eta2) of every Dense Layer, an array `(blocks, depth, 2)`.
@@ -390,7 +267,7 @@ class IDenseNet(_LipschitzFlow):
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class ResidualFlow(_LipschitzFlow):
+class ResidualFlow(_ResidualModel):
     """Residual Flow: residual blocks `x + g(x)`, g a plain 1-Lipschitz network.
 
     g is (activation, linear) for every width and once more for the output. On vectors, linear is
@@ -413,9 +290,7 @@ class ResidualFlow(_LipschitzFlow):
         bits: See `IDenseNet`.
         alpha: See `IDenseNet`.
         squeeze_first: See `IDenseNet`.
-        fc_blocks: Fully connected blocks behind the last scale, 0 or more, of two hidden layers.
-            The latent is then a vector.
-        fc_width: The size of those hidden layers.
+        fully_connected: The `FullyConnected` blocks behind the last scale, of two hidden layers.
         factor_out: See `IDenseNet`.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
@@ -426,6 +301,7 @@ class ResidualFlow(_LipschitzFlow):
         ValueError: If an argument is out of its range.
     """
 
+    @recorded
     def __init__(
         self,
         event_shape,
@@ -440,62 +316,24 @@ class ResidualFlow(_LipschitzFlow):
         bits=8,
         alpha=0.05,
         squeeze_first=False,
-        fc_blocks=4,
-        fc_width=128,
+        fully_connected=FullyConnected(4, 128),
         factor_out=False,
         context_shape=None,
         context_embedding=None,
         dtype=None,
         **kwargs,
     ):
+        if widths is not None:
+            self.arguments.widths = list(widths)
         super().__init__(
             event_shape,
-            {
-                "blocks": blocks,
-                "widths": None if widths is None else list(widths),
-                "activation": activation,
-                "coeff": coeff,
-                "block_bound": block_bound,
-                "power_iterations": power_iterations,
-                "actnorm": actnorm,
-                "log_det": log_det,
-            },
-            {
-                "bits": (bits, 8),
-                "alpha": (alpha, 0.05),
-                "squeeze_first": (squeeze_first, False),
-                "fc_blocks": (fc_blocks, 4),
-                "fc_width": (fc_width, 128),
-                "factor_out": (factor_out, False),
-            },
+            PlainNets,
+            (
+                {**_ON_VECTORS, "widths": [128] * 4},
+                {**_ON_IMAGES, "widths": [512, 512], "activation": "lipswish"},
+            ),
             context_shape,
             context_embedding,
             dtype,
             **kwargs,
         )
-
-    @staticmethod
-    def _defaults(on_images):
-        if on_images:
-            return {**_ON_IMAGES, "widths": [512, 512], "activation": "lipswish"}
-        return {**_ON_VECTORS, "widths": [128] * 4}
-
-    @staticmethod
-    def _net(shape, hidden, last, arguments, first):
-        widths = arguments["widths"]
-        activations = [hidden["activation"]] * (len(widths) + 1)
-        sizes = [None] * (len(widths) + 1)
-        if len(shape) == 3:
-            sizes = [3, *[1] * (len(widths) - 1), 3]
-            activations[0] = None if first else activations[0]
-        layers = [
-            ConditionedDense(width, **{**hidden, "activation": activation}, kernel_size=size)
-            for width, activation, size in zip(widths, activations, sizes, strict=False)
-        ]
-        output = ConditionedDense(shape[-1], activations[-1], **last, kernel_size=sizes[-1])
-        return [*layers, output]
-
-    @staticmethod
-    def _fully_connected(features, hidden, last, arguments):
-        widths = {"widths": [arguments["fc_width"]] * 2}
-        return ResidualFlow._net((features,), hidden, last, widths, False)

@@ -6,7 +6,12 @@ from keras_flows.training.recipe import Recipe
 # as in the published experiments, and both flows on it have as many parameters (579,154, and
 # 578,965) and take as many steps.
 _GPU = " Trained on two CPU cores; the published sizes need a GPU."
-_SMALL = {"blocks": [4, 4], "squeeze_first": True, "fc_blocks": 2, "activation": "lipswish"}
+_SMALL = {
+    "blocks": [4, 4],
+    "squeeze_first": True,
+    "fully_connected": {"blocks": 2},
+    "activation": "lipswish",
+}
 _DENSE = {**_SMALL, "depth": 3, "growth": 16}
 _MNIST = {"coeff": 0.93, "alpha": 1e-6}
 _ON_MNIST = {
@@ -112,7 +117,12 @@ RECIPES = {
     "residual_flow_mnist": Recipe(
         summary="A small Residual Flow on MNIST at 32×32." + _GPU,
         model="ResidualFlow",
-        arguments={**_SMALL, **_MNIST, "widths": [52, 52], "fc_width": 110},
+        arguments={
+            **_SMALL,
+            **_MNIST,
+            "widths": [52, 52],
+            "fully_connected": {"blocks": 2, "size": 110},
+        },
         **_ON_MNIST,
     ),
     "idensenet_mnist_paper": Recipe(

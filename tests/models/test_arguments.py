@@ -1,0 +1,111 @@
+"""Arguments of models: recorded once, and configurations of earlier versions."""
+
+import json
+
+import keras
+import pytest
+
+from keras_flows import models, zoo
+from keras_flows.models import DenseFlow, IDenseNet, ResidualFlow, registry
+from keras_flows.models.residual.model import FullyConnected
+from keras_flows.transforms import UniformDequantization, VariationalDequantization
+from keras_flows.zoo.handles import entries
+
+SMALL = {"units": (1,), "modules": (1,), "growth": 0, "width": 4, "coupling_depth": 1}
+SMALL |= {"coupling_growth": 2, "attention": None}
+SIZES = {"steps": 1, "width": 4, "depth": 1, "growth": 2, "context": 2}
+IMAGES = {"blocks": (1,), "depth": 1, "growth": 2}
+
+
+def config_of(flow):
+    """The configuration as JSON has it."""
+    return json.loads(json.dumps(keras.saving.serialize_keras_object(flow)))
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in zoo.list()])
+def test_the_shipped_configurations_build_and_stay(name):
+    shipped = json.loads((entries() / name / "config.json").read_text(encoding="utf-8"))
+    flow = keras.saving.deserialize_keras_object(shipped)
+    assert flow.count_params() > 0
+    config = config_of(flow)
+    assert not [key for key in config["config"] if key.startswith(("fc_", "dequantizer_"))]
+    assert config_of(keras.saving.deserialize_keras_object(config)) == config
+
+
+def test_old_numbers_of_the_dequantizer():
+    old = {**SMALL, "event_shape": (4, 4, 1), "bits": 3, "dequantization": "variational"}
+    old |= {f"dequantizer_{name}": size for name, size in SIZES.items()}
+    flow = DenseFlow.from_config(old)
+    made = flow.transform.steps[0]
+    assert (made.steps_count, made.width, made.depth, made.growth) == (1, 4, 1, 2)
+    assert flow.bits == 3
+    uniform = DenseFlow.from_config({**old, "dequantization": "uniform"})
+    assert isinstance(uniform.transform.steps[0], UniformDequantization)
+
+
+def test_old_numbers_of_fully_connected_blocks():
+    dense = IDenseNet.from_config(
+        {**IMAGES, "event_shape": (4, 4, 1), "fc_blocks": 2, "fc_growth": 6}
+    )
+    assert dense.arguments.fully_connected == FullyConnected(2, 6)
+    plain = {"blocks": (1,), "widths": (4, 4), "event_shape": (4, 4, 1), "fc_blocks": 1}
+    assert ResidualFlow.from_config(plain).arguments.fully_connected == FullyConnected(1, 128)
+
+
+def test_old_arguments_of_recipes():
+    old = {"dequantizer_steps": 2, "dequantizer_width": 16, "units": [3, 2]}
+    assert registry.upgraded("DenseFlow", old) == {
+        "units": [3, 2],
+        "dequantization": {"class_name": "variational", "config": {"steps": 2, "width": 16}},
+    }
+    assert registry.upgraded("residual_flow_mnist", {"fc_blocks": 2, "fc_width": 110}) == {
+        "fully_connected": {"blocks": 2, "size": 110}
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "variational",
+        {"class_name": "variational", "config": SIZES},
+        VariationalDequantization(8, **SIZES),
+        UniformDequantization(8),
+    ],
+    ids=["name", "arguments", "variational", "uniform"],
+)
+def test_dequantization_in_all_forms(given):
+    first, second = (DenseFlow((4, 4, 1), **SMALL, dequantization=given) for _ in range(2))
+    assert first.bits == 8
+    assert first.transform.steps[0] is not second.transform.steps[0]
+    assert config_of(keras.saving.deserialize_keras_object(config_of(first))) == config_of(first)
+
+
+def test_bits_belong_to_the_dequantization():
+    flow = DenseFlow((4, 4, 1), **SMALL, dequantization=UniformDequantization(3))
+    assert flow.bits == flow.arguments.bits == 3
+    with pytest.raises(ValueError, match="one of 3 bits, but bits=5: leave bits out"):
+        DenseFlow((4, 4, 1), **SMALL, dequantization=UniformDequantization(3), bits=5)
+    with pytest.raises(ValueError, match="Unknown dequantization 'unifrom'. Did you"):
+        DenseFlow((4, 4, 1), **SMALL, dequantization="unifrom")
+
+
+def test_fully_connected_in_all_forms():
+    for given, blocks, size in (
+        (None, 0, 32),
+        ({"blocks": 1}, 1, 32),
+        (FullyConnected(1, 6), 1, 6),
+    ):
+        flow = IDenseNet((4, 4, 1), **IMAGES, fully_connected=given)
+        assert flow.arguments.fully_connected == FullyConnected(blocks, size)
+        assert len(flow.blocks) == 1 + blocks
+    with pytest.raises(ValueError, match="fully_connected has no argument 'widht'"):
+        IDenseNet((4, 4, 1), **IMAGES, fully_connected={"widht": 3})
+    with pytest.raises(ValueError, match="fully_connected is for images"):
+        IDenseNet((2,), fully_connected=FullyConnected(1))
+
+
+def test_what_was_left_out_is_in_the_configuration():
+    config = IDenseNet((2,), blocks=1).get_config()
+    assert (config["depth"], config["growth"], config["activation"]) == (4, 90, "lipswish")
+    config = models.from_name("residual_flow_mnist", blocks=(1,), widths=(4, 4)).get_config()
+    assert config["coeff"] == 0.93 and config["blocks"] == [1]
