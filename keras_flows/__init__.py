@@ -1,6 +1,13 @@
 """Normalizing flows for Keras 3 on TensorFlow: pretrained, trainable, exportable."""
 
 import importlib
+import os
+
+if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    raise ImportError(
+        f"keras-flows runs on TensorFlow, and KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}. "
+        "Leave it out, or set it to tensorflow, before Keras is imported."
+    )
 
 from keras_flows import _moved
 from keras_flows import layers as layers

@@ -8,14 +8,16 @@ import tensorflow as tf
 from keras_flows.numerics.events import sum_event
 
 
-class _Base(keras.layers.Layer):
+class Base(keras.layers.Layer):
+    """A density on latents, with `log_prob` and `sample`."""
+
     def get_config(self):
         # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
         return super().get_config()
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class StandardNormal(_Base):
+class StandardNormal(Base):
     """`N(0, I)` over the event: `ln p(z) = -(|z|^2 + D ln 2 pi) / 2`."""
 
     def log_prob(self, z):
@@ -28,7 +30,7 @@ class StandardNormal(_Base):
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class ChannelNormal(_Base):
+class ChannelNormal(Base):
     """A normal density with a trained location and scale per channel.
 
     `z = loc + exp(log_scale) e` with `e ~ N(0, I)`, the same at all positions, and

@@ -136,7 +136,9 @@ class Caller:
         flow = self._flow
         shape, name = (flow.event_shape, "x") if direction == "encode" else (flow.latent_shape, "z")
         x = checks.batch(x, shape, flow.compute_dtype, name, finite)
-        return x, checks.context(context, flow.context_shape, x, flow.context_dtype, finite)
+        return x, checks.context(
+            context, flow.context_shape, x, flow.context_dtype, finite, flow.labels
+        )
 
     def run(
         self,

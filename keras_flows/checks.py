@@ -1,9 +1,15 @@
 """Checks of what people pass in, with errors that say what was given and what is needed."""
 
 import difflib
+import math
+import sys
 
 import numpy as np
 import tensorflow as tf
+
+DTYPES = ("float32", "float64")
+TINY, LARGE = sys.float_info.min, sys.float_info.max
+EPSILON = sys.float_info.epsilon
 
 
 def suggestion(name, names):
@@ -45,18 +51,83 @@ def instance(value, kind, name):
         raise ValueError(f"{name} must be a {needed}; got {value!r}.")
 
 
-def event_shape(shape):
-    """A tuple of positive integers."""
-    try:
-        checked = tuple(int(n) for n in shape)
-    except TypeError:
+def count(n, name, least=1):
+    """An integer, at least 1 or another number."""
+    if not _is_integer(n) or n < least:
+        raise ValueError(f"{name} must be an integer, at least {least}; got {n!r}.")
+
+
+def number(value, name, low, high, needed):
+    """A real number, at least `low` and at most `high`.
+
+    Args:
+        value: What was given.
+        name: Of the argument.
+        low: The least number.
+        high: The largest.
+        needed: What it must be, for the message: `"in (0, 1]"`.
+    """
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not low <= value <= high:
+        raise ValueError(f"{name} must be {needed}; got {value!r}.")
+
+
+def positive(value, name, most=math.inf):
+    """A number above 0; below infinity, or at most another number."""
+    upto = "a positive number" if most == math.inf else f"in (0, {most:g}]"
+    number(value, name, TINY, min(most, LARGE), upto)
+
+
+def flag(value, name):
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False; got {value!r}.")
+
+
+def bits(value):
+    """The number of bits of an integer."""
+    if not _is_integer(value) or not 1 <= value <= 16:
+        raise ValueError(f"bits must be an integer from 1 to 16; got {value!r}.")
+
+
+def counts(values, name):
+    """A sequence of positive integers, at least one."""
+    if not isinstance(values, (list, tuple)) or not values:
+        raise ValueError(f"{name} must be a sequence of integers, such as (4, 4); got {values!r}.")
+    for value in values:
+        count(value, f"Every number in {name}")
+
+
+def precision(layer):
+    """Checks that a flow or a transform computes in float32 or float64."""
+    policy = layer.dtype_policy
+    if policy.compute_dtype != policy.variable_dtype or policy.name not in DTYPES:
         raise ValueError(
-            f"event_shape is a tuple of sizes, such as (2,) for vectors of two numbers; got "
-            f"{shape!r}."
-        ) from None
-    if not checked or min(checked) < 1:
-        raise ValueError(f"event_shape must have at least one axis, all positive; got {shape!r}.")
-    return checked
+            f"{type(layer).__name__} computes in {' or '.join(DTYPES)}; the dtype policy is "
+            f"{policy.name!r}: give dtype='float32', or set that by keras.config.set_dtype_policy. "
+            "Half precision is for the networks inside couplings (`network_dtype` of a DenseFlow)."
+        )
+
+
+def shape(given, name, least_axes=0):
+    """A tuple of positive integers, from a sequence of them."""
+    if not isinstance(given, (tuple, list)) or not all(_is_integer(n) and n > 0 for n in given):
+        raise ValueError(
+            f"{name} must be a tuple of positive sizes, such as (2,) for vectors of two numbers; "
+            f"got {given!r}."
+        )
+    if len(given) < least_axes:
+        raise ValueError(f"{name} must have at least one axis; got {given!r}.")
+    return tuple(int(n) for n in given)
+
+
+def event_shape(given):
+    """The shape of an event, a tuple."""
+    return shape(given, "event_shape", least_axes=1)
+
+
+def _is_integer(n):
+    return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 
 def build_once(layer, input_shape):
@@ -71,12 +142,6 @@ def build_once(layer, input_shape):
             f"{layer.name!r} was built for inputs of shape {tuple(before[1:])}; here it is given "
             f"{tuple(input_shape[1:])}."
         )
-
-
-def count(n, name):
-    """A positive integer."""
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{name} must be an integer, at least 1; got {n!r}.")
 
 
 def _tensor(value, dtype, name):
@@ -133,8 +198,40 @@ def batch(value, shape, dtype, name, finite=True):
     return value
 
 
-def context(value, shape, x, dtype, finite=True):
+def labels(value, number):
+    """Labels: integers from 0 to `number - 1`.
+
+    Eagerly anything else is an error; in a graph it becomes -1, which `Flow.embed` makes NaN.
+    """
+    if not tf.is_tensor(value):
+        value = np.asarray(value)
+    kind = np.dtype(value.dtype.as_numpy_dtype if tf.is_tensor(value) else value.dtype).kind
+    if kind not in "fiu":
+        raise ValueError(f"A label must be an integer; the dtype of these is {value.dtype}.")
+    valid = (value >= 0) & (value < number)
+    if value.dtype not in (tf.int32, tf.int64):
+        valid &= value == value // 1
+    if tf.is_tensor(value) and not hasattr(value, "numpy"):
+        return tf.where(valid, value, tf.cast(-1, value.dtype))
+    if not np.all(valid):
+        bad = np.asarray(value)[~np.asarray(valid)].ravel()
+        raise ValueError(
+            f"Labels must be integers from 0 to {number - 1}; got {bad[0]}"
+            f"{f', and {len(bad) - 1} more that are not' if len(bad) > 1 else ''}."
+        )
+    return value
+
+
+def context(value, shape, x, dtype, finite=True, number=None):
     """The context of every example of x, or None for a flow without context.
+
+    Args:
+        value: What was given.
+        shape: The context shape of the flow.
+        x: The examples, a tensor.
+        dtype: Of the context.
+        finite: Whether NaN and infinity are errors.
+        number: Of labels, where the context is one.
 
     Returns:
         A tensor `(batch, *shape)`, or None.
@@ -146,6 +243,8 @@ def context(value, shape, x, dtype, finite=True):
     needed = f"(batch, {', '.join(map(str, shape))})" if shape else "(batch,)"
     if value is None:
         raise ValueError(f"This flow is conditional: give a `context` of shape {needed}.")
+    if number is not None:
+        value = labels(value, number)
     value = _tensor(value, dtype, "context")
     if value.shape.rank == len(shape) and value.shape.is_compatible_with(shape):
         value = tf.broadcast_to(value, tf.concat([tf.shape(x)[:1], tf.shape(value)], axis=0))
@@ -166,12 +265,12 @@ def context_size(context_shape, embedding):
     """The size of the context vector that the networks see, None without a context."""
     if context_shape is None:
         return None
-    shape = (None, *context_shape)
+    given = (None, *shape(context_shape, "context_shape"))
     if embedding is not None:
-        shape = embedding.compute_output_shape(shape)
-    if len(shape) != 2:
+        given = embedding.compute_output_shape(given)
+    if len(given) != 2:
         raise ValueError(
             f"The networks take a context vector per example; this context has the shape "
-            f"{tuple(shape[1:])}. Flatten it, or give a context_embedding that makes a vector."
+            f"{tuple(given[1:])}. Flatten it, or give a context_embedding that makes a vector."
         )
-    return int(shape[1])
+    return int(given[1])

@@ -1,4 +1,7 @@
-"""Flow: the keras.Model that people hold."""
+"""Flow: the keras.Model that people hold.
+
+Longer than other files, so that all that people call on a flow stands in one place.
+"""
 
 import math
 
@@ -6,11 +9,12 @@ import keras
 import tensorflow as tf
 
 from keras_flows import calls, checks
-from keras_flows.bases import StandardNormal
+from keras_flows.bases import Base, StandardNormal
 from keras_flows.measure.certificate import certify
 from keras_flows.noise import ScaledNoise, SeededNoise, fresh_seed
 from keras_flows.numerics import events
 from keras_flows.training.model import MaximumLikelihood
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.residual import ResidualBlock
 
 
@@ -56,17 +60,25 @@ class Flow(MaximumLikelihood):
     ):
         super().__init__(**kwargs)
         self.event_shape = checks.event_shape(event_shape)
-        self.context_shape = None if context_shape is None else tuple(context_shape)
-        if context_embedding is not None and context_shape is None:
-            raise ValueError("A context_embedding needs a context_shape.")
+        checks.precision(self)
+        self.context_shape = None
+        if context_shape is not None:
+            self.context_shape = checks.shape(context_shape, "context_shape")
+        if context_embedding is not None:
+            checks.instance(context_embedding, keras.layers.Layer, "context_embedding")
+            if context_shape is None:
+                raise ValueError("A context_embedding needs a context_shape.")
         self.context_embedding = context_embedding
-        if not 0 <= seed < 2**31:
+        checks.count(seed, "seed", least=0)
+        if seed >= 2**31:
             raise ValueError(f"seed must be from 0 to 2^31 - 1; got {seed}.")
         self.seed = int(seed)
+        checks.instance(transform, Transform, "transform")
         self.transform = transform
         checks.build_once(self.transform, (None, *self.event_shape))
         self.latent_shape = tuple(transform.encoded_shape(self.event_shape))
         self.base = StandardNormal(dtype=self.dtype_policy) if base is None else base
+        checks.instance(self.base, Base, "base")
         if self.context_embedding is not None:
             checks.build_once(self.context_embedding, (None, *self.context_shape))
         checks.build_once(self.base, (None, *self.latent_shape))
@@ -260,21 +272,43 @@ class Flow(MaximumLikelihood):
         """The vector that the transform sees of a context; None for a flow without."""
         if self.context_embedding is None:
             return context
-        return self.context_embedding(context, training=training)
+        if self.labels is None:
+            return self.context_embedding(context, training=training)
+        valid = (context >= 0) & (context < self.labels)
+        vector = self.context_embedding(tf.clip_by_value(context, 0, self.labels - 1))
+        return tf.where(valid[..., None], vector, tf.constant(float("nan"), vector.dtype))
+
+    @property
+    def labels(self):
+        """How many integer labels the context may be; None where it is no label."""
+        embedding = self.context_embedding
+        return embedding.input_dim if isinstance(embedding, keras.layers.Embedding) else None
 
     @property
     def context_dtype(self):
-        """The dtype of the context: labels for an embedding are integers."""
-        labels = isinstance(self.context_embedding, keras.layers.Embedding)
-        return "int32" if labels else self.compute_dtype
+        """The dtype of the context: labels are integers."""
+        return self.compute_dtype if self.labels is None else "int32"
 
     def density(self, x, context=None, noise=None, training=False, observe=None):
         return calls.density(self, x, context, noise, training, observe)
 
     def call(self, inputs, training=False):
         x, context = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+        if tf.executing_eagerly() and not tf.is_symbolic_tensor(x):
+            return self.log_prob(x, context, training=training)
         noise = SeededNoise(fresh_seed()) if self.transform.noise_size("encode") else None
         return self.density(x, context, noise, training).log_prob
+
+    def compute_output_shape(self, input_shape):
+        data = input_shape[0] if isinstance(input_shape[0], (tuple, list)) else input_shape
+        return (data[0],)
+
+    def export(self, *args, **kwargs):
+        """Refuses Keras's export, which would leave the checks out: see `keras_flows.export`."""
+        raise NotImplementedError(
+            "A flow is exported by kf.export.to_saved_model(flow, folder) or "
+            "kf.export.to_onnx(flow, folder), which compare the files with the flow."
+        )
 
     # Saving ---------------------------------------------------------------------------------------
 

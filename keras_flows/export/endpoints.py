@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -183,5 +182,4 @@ def of(flow, noise_values=None):
 
 def labels(flow):
     """How many integer labels the flow's context may be, None if it is not a label."""
-    embedding = flow.context_embedding
-    return embedding.input_dim if isinstance(embedding, keras.layers.Embedding) else None
+    return flow.labels

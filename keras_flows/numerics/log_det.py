@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.noise import require
 from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.elimination import log_det_identity_plus
@@ -71,8 +72,7 @@ class _Series(Estimator):
     """Shared by the estimators that sum the power series with random probes."""
 
     def __init__(self, probes=1, probe="normal"):
-        if probes < 1:
-            raise ValueError(f"probes must be at least 1; got {probes}.")
+        checks.count(probes, "probes")
         if probe not in ("normal", "rademacher"):
             raise ValueError(f"probe must be 'normal' or 'rademacher'; got {probe!r}.")
         self.probes = probes
@@ -139,8 +139,7 @@ class PowerSeries(_Series):
 
     def __init__(self, terms=20, probes=1, probe="normal"):
         super().__init__(probes, probe)
-        if terms < 1:
-            raise ValueError(f"terms must be at least 1; got {terms}.")
+        checks.count(terms, "terms")
         self.terms = terms
 
     def __call__(self, net, x, context=None, noise=None, training=False):
@@ -195,6 +194,7 @@ class Unbiased(_Series):
             raise ValueError(f"gradient must be 'neumann' or 'series'; got {gradient!r}.")
         if parameter is None:
             parameter = {"geometric": 0.5, "poisson": 2.0}[distribution]
+        checks.number(parameter, "parameter", -checks.LARGE, checks.LARGE, "a number")
         if parameter <= 0 or (distribution == "geometric" and parameter >= 1):
             raise ValueError(
                 "parameter must be in (0, 1) for a geometric and positive for a Poisson "
@@ -202,6 +202,10 @@ class Unbiased(_Series):
             )
         self.distribution = distribution
         self.parameter = parameter
+        if not isinstance(exact_terms, (tuple, list)) or len(exact_terms) != 2:
+            raise ValueError(f"exact_terms is a pair, in training and in use; got {exact_terms!r}.")
+        for terms in exact_terms:
+            checks.count(terms, "A number of exact terms", least=0)
         self.exact_terms = tuple(exact_terms)
         self.gradient = gradient
 

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_flows import checks
+
 
 def flatten(flow, x, event_shape, context):
     """Brings x and the context to the one batch axis of a flow.
@@ -49,6 +51,8 @@ def checked_context(flow, context):
             f"This flow is conditional: give a `context` of shape {needed}, where batch becomes "
             "the batch shape."
         )
+    if flow.labels is not None and not isinstance(context, tf.Variable):
+        context = checks.labels(context, flow.labels)
     if not isinstance(context, tf.Variable):
         context = tf.cast(context, flow.context_dtype)
     rank = context.shape.rank

@@ -33,15 +33,50 @@ def unpack(data, flow):
             else "This flow is conditional: fit and evaluate take (x, context)."
         )
     x = checks.batch(x, flow.event_shape, flow.compute_dtype, "x", finite=False)
-    y = checks.context(y, flow.context_shape, x, flow.context_dtype, finite=False)
+    shape, dtype = flow.context_shape, flow.context_dtype
+    y = checks.context(y, shape, x, dtype, finite=False, number=flow.labels)
     return x, y, weights
 
 
-def check_shape(x, event_shape):
-    """Checks the shape of arrays, before Keras slices them into batches."""
-    x = x[0] if isinstance(x, tuple) and x else x
-    if hasattr(x, "shape"):
-        checks.batch_shape(x.shape, event_shape, "x")
+def check(flow, x, y=None, sample_weight=None):
+    """Checks arrays as a whole, before Keras slices them into batches.
+
+    Args:
+        flow: The `keras_flows.Flow` they are for.
+        x: The data, `(x, context)`, or a data set, which is checked batch by batch.
+        y: The context, or None.
+        sample_weight: Weights of the examples, or None.
+
+    Raises:
+        ValueError: If there are no data, or an array does not fit.
+    """
+    if x is None:
+        raise ValueError("There are no data: x is None.")
+    if isinstance(x, tuple) and len(x) == 2 and y is None:
+        x, y = x
+    if not hasattr(x, "shape"):
+        return
+    checks.batch_shape(x.shape, flow.event_shape, "x")
+    if y is not None and flow.context_shape is None:
+        raise ValueError("This flow has no context: fit and evaluate take the data alone.")
+    if y is not None and flow.labels is not None:
+        checks.labels(y, flow.labels)
+    if sample_weight is not None and len(sample_weight) != len(x):
+        raise ValueError(
+            f"sample_weight must have one number for each of the {len(x)} examples; it has "
+            f"{len(sample_weight)}."
+        )
+
+
+def callback_list(callbacks):
+    """Callbacks as a list."""
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, (list, tuple)):
+        raise ValueError(f"callbacks must be a list of Keras callbacks; got {callbacks!r}.")
+    for callback in callbacks:
+        checks.instance(callback, keras.callbacks.Callback, "Every callback")
+    return list(callbacks)
 
 
 def keep_weights(x, y, sample_weight):

@@ -59,6 +59,12 @@ class MaximumLikelihood(keras.Model):
         """
         if kwargs.pop("loss", None) is not None:
             raise ValueError("A flow's loss is its negative log-likelihood; compile takes no loss.")
+        for name in ("metrics", "weighted_metrics", "loss_weights"):
+            if kwargs.pop(name, None):
+                raise ValueError(
+                    f"A flow is measured by its log-likelihood, which training and evaluation "
+                    f"report: compile takes no {name}."
+                )
         if jit_compile == "auto":
             gpu = bool(tf.config.list_logical_devices("GPU"))
             jit_compile = gpu or len(self.event_shape) == 1
@@ -172,7 +178,16 @@ class MaximumLikelihood(keras.Model):
             NonFiniteError: At the first NaN or infinite loss or gradient, naming the step and
                 the part it came from. The weights are finite.
         """
-        batches.check_shape(x, self.event_shape)
+        batches.check(self, x, y, sample_weight)
+        if kwargs.pop("class_weight", None) is not None:
+            raise ValueError(
+                "A flow has no classes to weigh: give a sample_weight for each example."
+            )
+        if not self.trainable_variables:
+            raise ValueError(
+                "All weights of this flow are frozen: there is nothing to train. Set `trainable` "
+                "to True on the flow or on a layer in it."
+            )
         x, y, sample_weight = batches.keep_weights(x, y, sample_weight)
         if isinstance(validation_data, (tuple, list)):
             validation_data = batches.keep_weights(
@@ -180,8 +195,13 @@ class MaximumLikelihood(keras.Model):
             )
         self._guard.reset()
         upkeep.converge(self, only_fresh=True)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks or []), StopOnNonFinite(self._guard)]
+        stop = StopOnNonFinite(self._guard)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            # Another list: what a list has to call is settled when it is made.
+            params, callbacks = callbacks.params, [*callbacks.callbacks, stop]
+            callbacks = keras.callbacks.CallbackList(callbacks, model=self, **(params or {}))
+        else:
+            callbacks = [*batches.callback_list(callbacks), stop]
         history = super().fit(
             x,
             y,
@@ -202,7 +222,7 @@ class MaximumLikelihood(keras.Model):
         Raises:
             NonFiniteError: If the result is NaN.
         """
-        batches.check_shape(x, self.event_shape)
+        batches.check(self, x, y, sample_weight)
         x, y, sample_weight = batches.keep_weights(x, y, sample_weight)
         # Keras's fit calls this for validation, too: training must not see it.
         with upkeep.restored(self):
@@ -220,9 +240,19 @@ class MaximumLikelihood(keras.Model):
         """The log_prob of every example, an array `(n,)`; see `keras.Model.predict`.
 
         A conditional flow takes `(x, context)`.
+
+        Raises:
+            NonFiniteError: If a log_prob is NaN.
         """
-        batches.check_shape(x, self.event_shape)
-        return super().predict(x, *args, **kwargs)
+        batches.check(self, x)
+        scores = super().predict(x, *args, **kwargs)
+        bad = np.flatnonzero(np.isnan(scores))
+        if len(bad):
+            raise NonFiniteError(
+                f"The log_prob of {len(bad)} of {len(scores)} examples is NaN, the first at index "
+                f"{bad[0]}. `log_prob` on them names the step that makes it."
+            )
+        return scores
 
     def make_test_function(self, force=False):
         with self._interpreted():

@@ -5,6 +5,8 @@ import itertools
 import keras
 import tensorflow as tf
 
+from keras_flows import checks
+
 
 @keras.saving.register_keras_serializable("keras_flows")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
@@ -34,11 +36,13 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         final_rate=None,
         final_start=None,
     ):
-        if min(learning_rate, warmup_steps, decay, decay_steps) <= 0:
-            raise ValueError(
-                "learning_rate, warmup_steps, decay and decay_steps must be positive; got "
-                f"{learning_rate}, {warmup_steps}, {decay} and {decay_steps}."
-            )
+        for value, name in (
+            (learning_rate, "learning_rate"),
+            (warmup_steps, "warmup_steps"),
+            (decay, "decay"),
+            (decay_steps, "decay_steps"),
+        ):
+            checks.positive(value, name)
         if (final_rate is None) != (final_start is None):
             raise ValueError("final_rate and final_start go together: give both, or neither.")
         self._config = {

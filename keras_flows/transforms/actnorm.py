@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
 
@@ -31,6 +32,8 @@ class ActNorm(Transform):
 
     def __init__(self, minimum_variance=0.2, epsilon=0.0, **kwargs):
         super().__init__(**kwargs)
+        checks.number(minimum_variance, "minimum_variance", 0.0, checks.LARGE, "0 or more")
+        checks.number(epsilon, "epsilon", 0.0, checks.LARGE, "0 or more")
         if not (minimum_variance >= 0.0 and epsilon >= 0.0 and minimum_variance + epsilon > 0.0):
             raise ValueError(
                 "minimum_variance and epsilon must be 0 or more, and one of them above 0; got "

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_flows import _moved
+from keras_flows import _moved, checks
 
 # From the strongest statement about a log_prob to the weakest; a chain makes the weakest of its
 # parts. A biased part leaves not even a bound.
@@ -32,6 +32,10 @@ class Transform(keras.layers.Layer):
     likelihood = "exact"
     dequantizes = False
     bijective = True
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        checks.precision(self)
 
     def encode(self, x, context=None, noise=None, training=False):
         """Data to latent.
@@ -119,6 +123,11 @@ class Transform(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *self.encoded_shape(input_shape[1:]))
+
+    def compute_output_spec(self, x, context=None, noise=None, training=False):
+        # Of Keras's symbolic calls: both results.
+        z = keras.KerasTensor(self.compute_output_shape(x.shape), dtype=self.compute_dtype)
+        return z, keras.KerasTensor(x.shape[:1], dtype=self.compute_dtype)
 
     def get_config(self):
         # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.

@@ -4,6 +4,7 @@ import keras
 
 from keras_flows import checks
 from keras_flows.numerics.events import zeros_per_example
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.composite import Composite, inside
 
 
@@ -20,6 +21,8 @@ class Chain(Composite):
     def __init__(self, steps, **kwargs):
         super().__init__(**kwargs)
         self.steps = list(steps)
+        for step in self.steps:
+            checks.instance(step, Transform, "Each of the steps of a Chain")
 
     def build(self, input_shape):
         for step in self.steps:

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.noise import require
 from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
@@ -28,8 +29,7 @@ class UniformDequantization(Transform):
 
     def __init__(self, bits=8, **kwargs):
         super().__init__(**kwargs)
-        if not 1 <= bits <= 16:
-            raise ValueError(f"bits must be from 1 to 16; got {bits}.")
+        checks.bits(bits)
         self.bits = bits
 
     def noise_size(self, direction):

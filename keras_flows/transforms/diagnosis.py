@@ -28,9 +28,11 @@ def _explain_encode(transform, x, context, noise):
     for path, z, log_det in transform.encode_steps(x, context, noise):
         bad = _count(_any_nan(z) | tf.math.is_nan(log_det))
         if bad:
+            step, needed = step_at(transform, path), "Is the data in the range that step needs?"
+            if step.dequantizes:
+                needed = f"It needs integers 0 … {2**step.bits - 1}, of {step.bits} bits."
             raise NonFiniteError(
-                f"Encoding makes NaN for {bad} of {len(x)} examples in step {path!r}. Is the data "
-                "in the range that step needs?"
+                f"Encoding makes NaN for {bad} of {len(x)} examples in step {path!r}. {needed}"
             )
     raise NonFiniteError("The base density is NaN at the latent of an example.")
 

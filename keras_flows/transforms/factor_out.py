@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.numerics.events import event_size, zeros_per_example
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.composite import Composite, inside
 
 
@@ -27,6 +28,7 @@ class FactorOut(Composite):
 
     def __init__(self, inner, **kwargs):
         super().__init__(**kwargs)
+        checks.instance(inner, Transform, "inner")
         self.inner = inner
 
     @property

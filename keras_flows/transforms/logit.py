@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.numerics.events import sum_event
 from keras_flows.transforms.base import Transform
 
@@ -22,8 +23,7 @@ class Logit(Transform):
 
     def __init__(self, alpha=0.05, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 <= alpha < 0.5:
-            raise ValueError(f"alpha must be in [0, 0.5); got {alpha}.")
+        checks.number(alpha, "alpha", 0.0, 0.5 - checks.EPSILON, "in [0, 0.5)")
         self.alpha = alpha
 
     def encode(self, x, context=None, noise=None, training=False):

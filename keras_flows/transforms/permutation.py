@@ -18,6 +18,8 @@ class Permutation(Transform):
 
     def __init__(self, order, **kwargs):
         super().__init__(**kwargs)
+        if isinstance(order, str) or not all(isinstance(i, (int, np.integer)) for i in order):
+            raise ValueError(f"order must be a permutation of 0 … n-1; got {order!r}.")
         self.order = [int(i) for i in order]
         if sorted(self.order) != list(range(len(self.order))):
             raise ValueError(f"order must be a permutation of 0 … n-1; got {list(order)}.")

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.layers.lipschitz.layer import LipschitzLayer
 from keras_flows.numerics import fixed_point
 from keras_flows.numerics import log_det as log_dets
 from keras_flows.numerics.elimination import solve_identity_plus
@@ -40,9 +41,14 @@ class ResidualBlock(Transform):
 
     def __init__(self, net, log_det="exact", tolerance=None, max_iterations=1000, **kwargs):
         super().__init__(**kwargs)
+        checks.instance(net, LipschitzLayer, "net")
         self.net = net
         self.log_det = log_dets.estimator(log_det)
-        self.tolerance = tolerance or _TOLERANCE.get(self.compute_dtype, 1e-6)
+        if tolerance is None:
+            tolerance = _TOLERANCE[self.compute_dtype]
+        checks.positive(tolerance, "tolerance")
+        checks.count(max_iterations, "max_iterations")
+        self.tolerance = tolerance
         self.max_iterations = max_iterations
 
     def build(self, input_shape):

@@ -55,10 +55,12 @@ class VariationalDequantization(Transform):
 
     def __init__(self, bits=8, steps=4, width=64, depth=4, growth=64, context=64, **kwargs):
         super().__init__(**kwargs)
-        if not 1 <= bits <= 16:
-            raise ValueError(f"bits must be from 1 to 16; got {bits}.")
+        checks.bits(bits)
         checks.count(steps, "steps")
         checks.count(context, "context")
+        checks.count(width, "width")
+        checks.count(depth, "depth")
+        checks.count(growth, "growth")
         self.bits, self.steps_count, self.context = bits, steps, context
         self.width, self.depth, self.growth = width, depth, growth
 

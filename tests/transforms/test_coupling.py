@@ -89,7 +89,7 @@ def test_the_parts_survive_json():
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan")])
 def test_a_bound_that_is_none(bound):
-    with pytest.raises(ValueError, match="bound is the largest log-scale, above 0"):
+    with pytest.raises(ValueError, match="bound must be a positive number"):
         AffineMap(bound)
 
 

@@ -112,6 +112,8 @@ class ResidualDenseBlock(keras.layers.Layer):
 
     def __init__(self, depth, growth, **kwargs):
         super().__init__(**kwargs)
+        checks.count(depth, "depth")
+        checks.count(growth, "growth")
         self.depth, self.growth = depth, growth
 
     def build(self, input_shape):

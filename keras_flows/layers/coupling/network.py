@@ -42,6 +42,9 @@ class DenseAttentionBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        checks.count(depth, "depth")
+        checks.count(growth, "growth")
+        checks.flag(recompute, "recompute")
         self.depth, self.growth, self.recompute = depth, growth, recompute
         self.layout, self.landmarks, self.heads = attention, landmarks, heads
 

@@ -40,6 +40,7 @@ class _LearnedSwish(ElementwiseActivation):
 
     def __init__(self, beta=0.5, **kwargs):
         super().__init__(**kwargs)
+        checks.number(beta, "beta", -checks.LARGE, checks.LARGE, "a finite number")
         self._start = float(beta)
 
     def build(self, input_shape):

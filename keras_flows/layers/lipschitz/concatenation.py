@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.layers.lipschitz.layer import LipschitzLayer
 
 _FLOOR = 0.1
@@ -27,10 +28,9 @@ class LipschitzConcatenation(LipschitzLayer):
 
     def __init__(self, learnable=True, start=0, lip_coeff=0.98, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 < lip_coeff <= 1.0:
-            raise ValueError(f"lip_coeff must be in (0, 1]; got {lip_coeff}.")
-        if start < 0:
-            raise ValueError(f"start is a number of training steps, 0 or more; got {start}.")
+        checks.positive(lip_coeff, "lip_coeff", most=1.0)
+        checks.count(start, "start, a number of training steps,", least=0)
+        checks.flag(learnable, "learnable")
         self.learnable = learnable
         self.start = start
         self.lip_coeff = lip_coeff

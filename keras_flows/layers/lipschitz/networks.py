@@ -209,13 +209,14 @@ class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        checks.count(growth, "growth")
         self.growth = growth
         self.activation = activation_layer(activation, dtype=self.dtype_policy)
         # How many channels the activation makes of each one it is given.
         factor = self.activation.compute_output_shape((None, 1))[-1]
-        if growth < 1 or growth % factor:
+        if growth % factor:
             raise ValueError(
-                f"growth must be positive and, as {type(self.activation).__name__} multiplies its "
+                f"growth must be, as {type(self.activation).__name__} multiplies its "
                 f"channels by {factor}, divisible by {factor}; got {growth}."
             )
         self.linear = ConditionedDense(
@@ -291,6 +292,8 @@ class LipschitzSequential(_ScaledLayer):
     def __init__(self, layers, **kwargs):
         super().__init__(**kwargs)
         self.layers = list(layers)
+        for layer in self.layers:
+            checks.instance(layer, _ScaledLayer, "Every layer of a LipschitzSequential")
 
     def build(self, input_shape):
         for layer in self.layers:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.layers.lipschitz.layer import LipschitzLayer
 
 # Relative slack on a norm computed in float64, far above its rounding error: a certified bound is
@@ -52,12 +53,9 @@ class SpectralLayer(LipschitzLayer):
 
     def __init__(self, coeff=0.9, iterations=5, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 < coeff <= 1.0:
-            raise ValueError(f"coeff must be in (0, 1]; got {coeff}.")
-        if isinstance(iterations, str) and iterations != "tolerance":
-            raise ValueError(f"iterations is a number or 'tolerance'; got {iterations!r}.")
-        if iterations != "tolerance" and iterations < 1:
-            raise ValueError(f"iterations must be at least 1; got {iterations}.")
+        checks.positive(coeff, "coeff", most=1.0)
+        if iterations != "tolerance":
+            checks.count(iterations, "iterations, where it is not 'tolerance',")
         self.coeff = coeff
         self.iterations = iterations
 
@@ -241,6 +239,7 @@ class SpectralDense(SpectralLayer):
 
     def __init__(self, units, coeff=0.9, iterations=5, **kwargs):
         super().__init__(coeff=coeff, iterations=iterations, **kwargs)
+        checks.count(units, "units")
         self.units = units
 
     def build(self, input_shape):

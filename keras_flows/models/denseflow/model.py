@@ -100,11 +100,12 @@ class DenseFlow(ModelFlow):
         **kwargs,
     ):
         policy = keras.dtype_policies.get(dtype)
-        if not all(isinstance(value, (tuple, list)) for value in (units, modules)):
-            raise ValueError(
-                "units and modules are sequences, a number for every block, such as (6, 4, 1); "
-                f"got {units!r} and {modules!r}."
-            )
+        checks.counts(units, "units, the number of units of every block,")
+        checks.counts(modules, "modules, the number of modules in a unit of every block,")
+        checks.count(coupling_depth, "coupling_depth")
+        checks.count(coupling_growth, "coupling_growth")
+        checks.count(growth, "growth", least=0)
+        checks.flag(recompute, "recompute")
         event_shape = _checked_shape(event_shape, len(units))
         units, modules = list(units), list(modules)
         widths, marks = (
@@ -115,10 +116,6 @@ class DenseFlow(ModelFlow):
             raise ValueError(
                 f"units and modules have one number for every block; got {units} and {modules}."
             )
-        for value in (*units, *modules):
-            checks.count(value, "A number of units or modules")
-        if growth != 0:
-            checks.count(growth, "growth, where it is not 0,")
         net = {"depth": coupling_depth, "growth": coupling_growth, "attention": attention}
         net |= {"heads": heads, "recompute": recompute}
         net["dtype"] = keras.dtype_policies.get(network_dtype or policy)
@@ -209,8 +206,6 @@ def _dequantization(given, bits, policy):
 
 def _checked_shape(event_shape, blocks):
     event_shape = checks.event_shape(event_shape)
-    if blocks < 1:
-        raise ValueError("A DenseFlow has at least one block: units must not be empty.")
     factor = 2**blocks
     if len(event_shape) != 3 or event_shape[0] % factor or event_shape[1] % factor:
         raise ValueError(

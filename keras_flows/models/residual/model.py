@@ -122,18 +122,16 @@ class _ResidualModel(ModelFlow):
         if isinstance(a.activation, dict):
             a.activation = activation_layer(a.activation)
         a.log_det = log_dets.estimator(a.log_det)
-        if a.block_bound is not None and not 0.0 < a.block_bound < 1.0:
-            raise ValueError(f"block_bound must be in (0, 1); got {a.block_bound}.")
-        if not on_images:
-            checks.count(a.blocks, "blocks")
-            return a
-        if not isinstance(a.blocks, (list, tuple)) or not a.blocks:
-            raise ValueError(
-                "On images, blocks is the number of residual blocks at every scale, such as "
-                f"(16, 16, 16); got {a.blocks!r}."
+        if a.block_bound is not None:
+            checks.number(
+                a.block_bound, "block_bound", checks.TINY, 1.0 - checks.EPSILON, "in (0, 1)"
             )
-        for number in a.blocks:
-            checks.count(number, "The number of blocks at every scale")
+        for name in ("actnorm", "squeeze_first", "factor_out"):
+            checks.flag(getattr(a, name), name)
+        if on_images:
+            checks.counts(a.blocks, "blocks, the residual blocks at every scale of an image,")
+        else:
+            checks.count(a.blocks, "blocks")
         return a
 
     def _fully_connected(self, value):
@@ -233,6 +231,9 @@ class IDenseNet(_ResidualModel):
         dtype=None,
         **kwargs,
     ):
+        checks.flag(learnable_concatenation, "learnable_concatenation")
+        checks.count(concatenation_start, "concatenation_start", least=0)
+        checks.positive(lip_coeff, "lip_coeff", most=1.0)
         super().__init__(
             event_shape,
             DenseNets,
@@ -324,7 +325,7 @@ class ResidualFlow(_ResidualModel):
         **kwargs,
     ):
         if widths is not None:
-            self.arguments.widths = list(widths)
+            checks.counts(widths, "widths")
         super().__init__(
             event_shape,
             PlainNets,

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.transforms.maps.base import ElementwiseMap
 
 
@@ -26,8 +27,7 @@ class AffineMap(ElementwiseMap):
     parameters = 2
 
     def __init__(self, bound=2.0):
-        if not bound > 0.0:
-            raise ValueError(f"bound is the largest log-scale, above 0; got {bound}.")
+        checks.positive(bound, "bound")
         self.bound = float(bound)
 
     def _scale_and_shift(self, parameters):
