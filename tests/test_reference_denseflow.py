@@ -463,7 +463,7 @@ def test_scales_and_shifts_are_interleaved(reference):
 
     step = transforms.AffineCoupling(Given(dtype="float64"), dtype="float64")
     step.build((2, 2, 3, 6))
-    log_scale, shift = step._scale_and_shift(given[..., :3], None)
+    log_scale, shift = step.map.scale_and_shift(step.mask.parameters(given, 2))
     pairs = np.moveaxis(arrays["out/sequential"], 1, 3)
     np.testing.assert_allclose(log_scale, 2.0 * np.tanh(pairs[..., 0] / 2.0))
     np.testing.assert_array_equal(shift, pairs[..., 1])

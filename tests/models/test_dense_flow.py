@@ -258,7 +258,7 @@ def test_the_view_of_tensorflow_probability():
         ({"width": (4, 4, 4)}, "width has 3 numbers for 2 blocks"),
         ({"width": 5}, "half of the channels; got 5"),
         ({"landmarks": 3}, r"2×2 = 4 positions; got 3\. Possible are 1, 2, 4"),
-        ({"dequantization": "none"}, "'variational' or 'uniform'; got 'none'"),
+        ({"dequantization": "none"}, "Unknown dequantization 'none'. Known: uniform, variational"),
         ({"attention": "full"}, "'published' or 'proper'; got 'full'"),
         ({"bits": 17}, "bits must be from 1 to 16; got 17"),
     ],

@@ -30,16 +30,17 @@ class AffineMap(ElementwiseMap):
         checks.positive(bound, "bound")
         self.bound = float(bound)
 
-    def _scale_and_shift(self, parameters):
+    def scale_and_shift(self, parameters):
+        """The log-scale s and the shift of every number, from its parameters."""
         raw, shift = parameters[..., 0], parameters[..., 1]
         return self.bound * tf.tanh(raw / self.bound), shift
 
     def encode(self, x, parameters):
-        log_scale, shift = self._scale_and_shift(parameters)
+        log_scale, shift = self.scale_and_shift(parameters)
         return shift + tf.exp(log_scale) * x, log_scale
 
     def decode(self, z, parameters):
-        log_scale, shift = self._scale_and_shift(parameters)
+        log_scale, shift = self.scale_and_shift(parameters)
         return (z - shift) * tf.exp(-log_scale)
 
     def get_config(self):
