@@ -301,7 +301,7 @@ def test_files_that_cannot_be_read(written, tmp_path):
         ({"kernels": "3-1-3"}, "a flow on images lacks input_size"),
         (
             {"class_name": "Sequential", "config": {}},
-            "IDenseNet or ResidualFlow or DenseFlow; got 'Sequential'",
+            "got 'Sequential'",
         ),
     ],
 )
