@@ -1,10 +1,15 @@
-"""Folders that are complete or not there, and the checksums of their files."""
+"""Folders that are complete or not there, the checksums of their files, and JSON by a schema."""
 
 import contextlib
 import hashlib
+import json
 import shutil
 import uuid
 from pathlib import Path
+
+import pydantic
+
+from keras_flows._version import __version__
 
 
 @contextlib.contextmanager
@@ -55,3 +60,67 @@ def differences(folder, expected):
         elif (found := sha256(path)) != checksum:
             wrong.append(f"{name} has SHA-256 {found[:12]}…, expected {checksum[:12]}…")
     return wrong
+
+
+def read_object(path, kind, error):
+    """Reads a JSON file that holds an object.
+
+    Args:
+        path: The file, a `pathlib.Path`.
+        kind: What its folder is, in a word, such as `"preset"`.
+        error: The exception class to raise.
+
+    Returns:
+        A dictionary.
+
+    Raises:
+        error: If the file is missing, is no JSON, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path} does not exist; every {kind} folder has one.") from None
+    except ValueError as wrong:  # of the encoding, or of the JSON
+        raise error(f"{path} is damaged: it is not valid JSON: {wrong}.") from None
+    if not isinstance(content, dict):
+        raise error(
+            f"{path} is damaged: it must hold a JSON object; it holds {type(content).__name__}."
+        )
+    return content
+
+
+def read_json(path, schema, newest, kind, error):
+    """Reads a JSON file that follows a schema.
+
+    Args:
+        path: The file, a `pathlib.Path`.
+        schema: The `pydantic.BaseModel` class; the file has its `format`, and in `versions` that
+            of the keras-flows that wrote it.
+        newest: The newest format that this version reads, an integer.
+        kind: What its folder is, in a word, such as `"preset"`.
+        error: The exception class to raise.
+
+    Returns:
+        A `schema` object.
+
+    Raises:
+        error: If the file is missing, is no JSON, is of a newer format, or does not fit the schema;
+            the message lists every field that does not.
+    """
+    content = read_object(path, kind, error)
+    written = content.get("format")
+    if isinstance(written, int) and written > newest:
+        versions = content.get("versions")
+        version = versions.get("keras_flows") if isinstance(versions, dict) else None
+        writer = f"keras-flows {version}" if version else "a newer keras-flows"
+        raise error(
+            f"{path} was written by {writer} in {kind} format {written}; this is "
+            f"{__version__}, which reads up to {newest}. Upgrade keras-flows."
+        )
+    try:
+        return schema.model_validate(content)
+    except pydantic.ValidationError as wrong:
+        fields = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in wrong.errors()
+        )
+        raise error(f"{path} is damaged: {fields}.") from None

@@ -43,7 +43,7 @@ def runtime(path, flow, threads):
 
 def graph(flow):
     """Scoring by the compiled graph of the flow alone, without the checks of `flow.log_prob`."""
-    run, draw = endpoints.of(flow)["encode"].only(["log_prob"]), noise(flow)
+    run, draw = endpoints.Endpoints(flow)[endpoints.ENCODE].only(["log_prob"]), noise(flow)
 
     def score(x):
         return run(tf.constant(x), *map(tf.constant, draw().values()))["log_prob"].numpy()

@@ -5,6 +5,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
+from keras_flows.export.compare import select
+from keras_flows.export.graphs import named
+from keras_flows.export.manifest import Cost
+
 _RUNS, _SECONDS = (5, 50), 1.0
 
 
@@ -42,3 +48,36 @@ def latency(run, inputs):
     while len(times) < least or (len(times) < most and sum(times) < 1000.0 * _SECONDS):
         times.append(timed(run, inputs)[1])
     return statistics.median(times)
+
+
+def measure(path, name, graph, loaded, nodes, recorded):
+    """What a graph takes, to put into the manifest.
+
+    Args:
+        path: Its file, or the folder of the SavedModel.
+        name: Its name.
+        graph: The `manifest.Graph`.
+        loaded: The graph in its runtime, `Loaded`.
+        nodes: The number of its nodes.
+        recorded: See `record.record`.
+
+    Returns:
+        A `manifest.Cost`.
+    """
+    files = path.rglob("*") if path.is_dir() else [path]
+    return Cost(
+        bytes=sum(file.stat().st_size for file in files if file.is_file()),
+        nodes=nodes,
+        load_ms=round(loaded.load_ms, 3),
+        latency_ms=round(latency(loaded.run, _one(name, graph, recorded)), 3),
+    )
+
+
+def _one(name, graph, recorded):
+    """The recorded inputs of a graph, cut to one example."""
+    data = select(recorded, named(name).recorded, "samples")
+    one = {
+        tensor.name: data[tensor.name][:1] if tensor.shape[:1] == ["batch"] else data[tensor.name]
+        for tensor in graph.inputs
+    }
+    return {**one, "count": np.int32(1)} if named(name).draws else one

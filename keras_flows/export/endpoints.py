@@ -1,4 +1,7 @@
-"""What an exported flow offers: pure functions of named tensors."""
+"""What an exported flow can compute: pure functions of named tensors.
+
+All that exports need to know about the inside of a flow is here.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,18 +17,71 @@ from keras_flows.numerics.log_det import Unbiased
 DTYPES = ("float32", "float64")
 
 
+class Function(NamedTuple):
+    """A pure function of a flow that graphs are made of.
+
+    Attributes:
+        name: What it does, in a word.
+        run: From `Endpoints` and its inputs, by name, to a dictionary of tensors.
+        inputs: The names of its inputs in their order; a flow without context, or without noise in
+            this direction, has no such input. See `_specs`.
+        outputs: The names of its outputs.
+        direction: `"encode"` or `"decode"`, the one whose noise it consumes.
+    """
+
+    name: str
+    run: Callable
+    inputs: tuple
+    outputs: tuple
+    direction: str
+
+
+def _encode(made, x, context=None, noise=None):
+    density = made.flow.density(x, context, None if noise is None else FixedTermsNoise(noise))
+    return {"log_prob": density.log_prob, "z": density.z, "log_det": density.log_det}
+
+
+def _decode(made, z, context=None, noise=None):
+    source = None if noise is None else FixedTermsNoise(noise)
+    return {"x": calls.decode(made.flow, z, context, source)}
+
+
+def _sample(made, count, seed, context=None):
+    flow, decoder, source = made.flow, made[DECODE], SeededNoise(seed)
+    dtype = flow.compute_dtype
+    inputs = {"z": flow.base.sample(count, flow.latent_shape, source, 1.0, dtype)}
+    if context is not None:
+        shape = tf.concat([[count], tf.shape(context)[1:]], axis=0)
+        inputs["context"] = tf.broadcast_to(context, shape)
+    if "noise" in decoder.inputs:
+        inputs["noise"] = source.normal(count, flow.noise_shape("decode"), dtype)
+    return decoder.function(*(inputs[name] for name in decoder.inputs))
+
+
+ENCODE = Function(
+    "encode", _encode, ("x", "context", "noise"), ("log_prob", "z", "log_det"), "encode"
+)
+DECODE = Function("decode", _decode, ("z", "context", "noise"), ("x",), "decode")
+# Draws what `flow.sample` draws, as long as decoding draws nothing; one context may serve for all.
+SAMPLE = Function("sample", _sample, ("count", "seed", "context"), ("x",), "decode")
+
+
 class Endpoint(NamedTuple):
-    """A function of an exported flow.
+    """A function of one flow.
 
     Attributes:
         function: A `tf.function` from its inputs, in their order, to a dictionary of tensors.
         inputs: Dictionary from the name of every input to its `tf.TensorSpec`.
         outputs: The same of the outputs.
+        free: Where the noise is a constant inside, the endpoint that has it as an input.
+        noise: That constant, `(1, n)`.
     """
 
     function: Callable
     inputs: dict
     outputs: dict
+    free: "Endpoint | None" = None
+    noise: np.ndarray | None = None
 
     def only(self, names):
         """A `tf.function` like the endpoint's that returns the outputs with these names."""
@@ -35,6 +91,81 @@ class Endpoint(NamedTuple):
             return {name: made[name] for name in names}
 
         return tf.function(run, list(self.inputs.values()), autograph=False)
+
+    def with_noise(self, values, outputs):
+        """The endpoint without the input `noise`, which is the same for every example and call.
+
+        Args:
+            values: See `fixed_noise`; None for an endpoint that takes no noise.
+            outputs: The names of its outputs.
+        """
+        inputs = {name: spec for name, spec in self.inputs.items() if name != "noise"}
+
+        def run(*tensors):
+            given = dict(zip(inputs, tensors, strict=True))
+            if "noise" in self.inputs:
+                shape = (tf.shape(tensors[0])[0], values.shape[1])
+                given["noise"] = tf.broadcast_to(tf.constant(values), shape)
+            made = self.function(*(given[name] for name in self.inputs))
+            return {name: made[name] for name in outputs}
+
+        function = tf.function(run, list(inputs.values()), autograph=False)
+        return Endpoint(
+            function, inputs, {name: self.outputs[name] for name in outputs}, self, values
+        )
+
+
+class Endpoints:
+    """The functions of a flow as endpoints, `endpoints[function]`, each traced once.
+
+    Args:
+        flow: A `keras_flows.Flow`.
+
+    Raises:
+        ExportError: If the flow computes in neither float32 nor float64.
+    """
+
+    def __init__(self, flow):
+        if flow.compute_dtype not in DTYPES:
+            raise ExportError(
+                f"This flow computes in {flow.compute_dtype}; exports are in "
+                f"{' or '.join(DTYPES)}. Rebuild it with such a dtype and set its weights."
+            )
+        self.flow, self._made = flow, {}
+
+    def __getitem__(self, function):
+        """The `Endpoint` of a `Function`."""
+        if function.name not in self._made:
+            self._made[function.name] = self._endpoint(function)
+        return self._made[function.name]
+
+    def _endpoint(self, function):
+        specs = _specs(self.flow, function.direction)
+        inputs = {name: specs[name] for name in function.inputs if name in specs}
+
+        def run(*tensors):
+            return function.run(self, **dict(zip(inputs, tensors, strict=True)))
+
+        compiled = tf.function(run, list(inputs.values()), autograph=False)
+        return Endpoint(compiled, inputs, {name: specs[name] for name in function.outputs})
+
+
+def _specs(flow, direction):
+    """The `tf.TensorSpec` of every input and output that there may be, by name."""
+    dtype = flow.compute_dtype
+    shapes = {"x": flow.event_shape, "z": flow.latent_shape, "log_prob": (), "log_det": ()}
+    noise = flow.noise_shape(direction)
+    if noise != (0,):
+        shapes["noise"] = noise
+    specs = {
+        name: tf.TensorSpec((None, *shape), dtype, name=name) for name, shape in shapes.items()
+    }
+    if flow.context_shape is not None:
+        shape = (None, *flow.context_shape)
+        specs["context"] = tf.TensorSpec(shape, flow.context_dtype, name="context")
+    specs["count"] = tf.TensorSpec((), tf.int32, name="count")
+    specs["seed"] = tf.TensorSpec((2,), tf.int32, name="seed")
+    return specs
 
 
 class FixedTermsNoise(InputNoise):
@@ -60,8 +191,13 @@ def likelihood(flow):
     return "biased" if cuts_series(flow) else flow.likelihood
 
 
+def takes_noise(flow):
+    """Whether encoding consumes noise."""
+    return flow.noise_shape("encode") != (0,)
+
+
 def fixed_noise(flow, seed):
-    """The noise of `fixed`: `(1, n)` standard normal numbers, None for a flow that takes none.
+    """The noise of graphs that hold it: `(1, n)` standard normal numbers, None if it takes none.
 
     They are those of `numpy.random.default_rng(seed).standard_normal(n)`, in the flow's dtype.
 
@@ -74,112 +210,7 @@ def fixed_noise(flow, seed):
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer, 0 or more; got {seed!r}.")
-    (size,) = flow.noise_shape("encode")
-    if not size:
+    if not takes_noise(flow):
         return None
+    (size,) = flow.noise_shape("encode")
     return np.random.default_rng(seed).standard_normal((1, size)).astype(flow.compute_dtype)
-
-
-def of(flow, noise_values=None):
-    """The endpoints `encode` (with log_prob), `decode` and `sample` of a flow, and `fixed`.
-
-    `fixed` is log_prob where `encode` has the input `noise`, without that input: the noise is the
-    same for every example and every call.
-
-    Args:
-        flow: A `keras_flows.Flow`.
-        noise_values: See `fixed_noise`; there is no `fixed` without them.
-
-    Returns:
-        Dictionary from name to `Endpoint`. Inputs are `x` or `z` (`count` and `seed` of
-        `sample`), `context` of a conditional flow, and `noise`, `(batch, n)` standard normal
-        numbers, where `flow.noise_shape(direction)` is `(n,)` with n above 0. `sample` draws what
-        `flow.sample` draws, as long as decoding draws nothing; one context may serve for all.
-
-    Raises:
-        ExportError: If the flow computes in neither float32 nor float64.
-    """
-    dtype = flow.compute_dtype
-    if dtype not in DTYPES:
-        raise ExportError(
-            f"This flow computes in {dtype}; exports are in {' or '.join(DTYPES)}. Rebuild it with "
-            "such a dtype and set its weights."
-        )
-
-    def specs(**shapes):
-        return {
-            name: tf.TensorSpec((None, *shape), dtype, name=name) for name, shape in shapes.items()
-        }
-
-    context = {}
-    if flow.context_shape is not None:
-        shape = (None, *flow.context_shape)
-        context["context"] = tf.TensorSpec(shape, flow.context_dtype, name="context")
-
-    def noise(direction):
-        size = flow.noise_shape(direction)
-        return {} if size == (0,) else specs(noise=size)
-
-    def endpoint(function, inputs, outputs):
-        def run(*tensors):
-            return function(**dict(zip(inputs, tensors, strict=True)))
-
-        signature = list(inputs.values())
-        return Endpoint(tf.function(run, signature, autograph=False), inputs, outputs)
-
-    def encode(x, context=None, noise=None):
-        source = None if noise is None else FixedTermsNoise(noise)
-        made = flow.density(x, context, source)
-        return {"log_prob": made.log_prob, "z": made.z, "log_det": made.log_det}
-
-    def fixed(x, context=None):
-        shape = (tf.shape(x)[0], noise_values.shape[1])
-        made = encode(x, context, tf.broadcast_to(tf.constant(noise_values), shape))
-        return {"log_prob": made["log_prob"]}
-
-    def decode(z, context=None, noise=None):
-        source = None if noise is None else FixedTermsNoise(noise)
-        return {"x": calls.decode(flow, z, context, source)}
-
-    decoder = endpoint(
-        decode,
-        {**specs(z=flow.latent_shape), **context, **noise("decode")},
-        specs(x=flow.event_shape),
-    )
-
-    def sample(count, seed, context=None):
-        source = SeededNoise(seed)
-        inputs = {"z": flow.base.sample(count, flow.latent_shape, source, 1.0, dtype)}
-        if context is not None:
-            shape = tf.concat([[count], tf.shape(context)[1:]], axis=0)
-            inputs["context"] = tf.broadcast_to(context, shape)
-        if "noise" in decoder.inputs:
-            inputs["noise"] = source.normal(count, flow.noise_shape("decode"), dtype)
-        return decoder.function(*(inputs[name] for name in decoder.inputs))
-
-    made = {
-        "encode": endpoint(
-            encode,
-            {**specs(x=flow.event_shape), **context, **noise("encode")},
-            specs(log_prob=(), z=flow.latent_shape, log_det=()),
-        ),
-        "decode": decoder,
-        "sample": endpoint(
-            sample,
-            {
-                "count": tf.TensorSpec((), tf.int32, name="count"),
-                "seed": tf.TensorSpec((2,), tf.int32, name="seed"),
-                **context,
-            },
-            specs(x=flow.event_shape),
-        ),
-    }
-    if noise_values is not None:
-        inputs = {**specs(x=flow.event_shape), **context}
-        made["fixed"] = endpoint(fixed, inputs, specs(log_prob=()))
-    return made
-
-
-def labels(flow):
-    """How many integer labels the flow's context may be, None if it is not a label."""
-    return flow.labels

@@ -1,21 +1,17 @@
-"""What an exported folder says about itself: `manifest.json`, and the folder around it."""
+"""What an exported folder says about itself: `manifest.json`, and the checksums in it."""
 
-import contextlib
 import hashlib
-import json
 import platform
-import zipfile
 from importlib import metadata as installed
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pydantic
 
 from keras_flows._version import __version__
 from keras_flows.errors import ExportError
-from keras_flows.export import cost, endpoints, parity
-from keras_flows.files import complete_folder, differences, sha256
+from keras_flows.export import endpoints
+from keras_flows.files import differences, read_json
 
 # The format of an exported folder; raised when a change would make older versions misread one.
 FORMAT = 2
@@ -73,7 +69,7 @@ class Inverse(_Strict):
 
 
 class Parity(_Strict):
-    """A comparison with the flow, made when it was exported; see `parity.Row`."""
+    """A comparison with the flow, made when it was exported; see `compare.Row`."""
 
     check: str
     measured: float
@@ -125,17 +121,15 @@ _FIXED = (
 _UNITS = {"log_prob": "nats", "log_det": "nats"}
 
 
-def describe(flow, kind, graphs, packages, round_trip, noise_seed, opset=None):
-    """The manifest of a new export, without its files and the comparison.
+def describe(flow, exported, form, round_trip, noise_seed):
+    """The manifest of a new export, without its files, costs and the comparison.
 
     Args:
         flow: The `keras_flows.Flow`.
-        kind: `"onnx"` or `"saved_model"`.
-        graphs: Dictionary from name to `(file or signature, endpoint, names of its outputs)`.
-        packages: Names of the packages whose versions to note.
-        round_trip: See `parity.own_round_trip`.
-        noise_seed: The seed of the noise in `log_prob_fixed`, None without that graph.
-        opset: ONNX operator set.
+        exported: Its graphs; see `graphs.of`.
+        form: The `write.Format`.
+        round_trip: See `record.own_round_trip`.
+        noise_seed: The seed of the noise that graphs hold, None if none does.
     """
     blocks, inverse = flow.blocks, None
     if blocks:
@@ -146,7 +140,7 @@ def describe(flow, kind, graphs, packages, round_trip, noise_seed, opset=None):
     notes = [_CUT] * endpoints.cuts_series(flow) + [_FIXED] * (noise_seed is not None)
     return Manifest(
         format=FORMAT,
-        kind=kind,
+        kind=form.kind,
         source=flow.name,
         model=type(flow).__name__,
         likelihood=endpoints.likelihood(flow),
@@ -155,20 +149,20 @@ def describe(flow, kind, graphs, packages, round_trip, noise_seed, opset=None):
         integers=flow.transform.dequantizes,
         graphs={
             name: Graph(
-                name=target,
+                name=name + form.suffix,
                 inputs=[_tensor(spec) for spec in endpoint.inputs.values()],
-                outputs=[_tensor(endpoint.outputs[output]) for output in outputs],
+                outputs=[_tensor(endpoint.outputs[output]) for output in graph.outputs],
             )
-            for name, (target, endpoint, outputs) in graphs.items()
+            for name, (graph, endpoint) in exported.items()
         },
-        opset=opset,
+        opset=form.opset,
         inverse=inverse,
         round_trip=round_trip,
         parity=[],
         versions={
             "python": platform.python_version(),
             "keras_flows": __version__,
-            **{name: installed.version(name) for name in ("tensorflow", "keras", *packages)},
+            **{name: installed.version(name) for name in ("tensorflow", "keras", *form.packages)},
         },
         files={},
     )
@@ -177,82 +171,6 @@ def describe(flow, kind, graphs, packages, round_trip, noise_seed, opset=None):
 def _tensor(spec):
     shape = ["batch" if size is None else size for size in spec.shape]
     return Tensor(name=spec.name, shape=shape, dtype=spec.dtype.name, units=_UNITS.get(spec.name))
-
-
-@contextlib.contextmanager
-def new_folder(folder):
-    """A folder beside `folder` to write into, which takes its name if all goes well.
-
-    Raises:
-        ExportError: If `folder` is a file, or a folder that is not empty.
-    """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(
-            f"{folder} exists and is not an empty folder. Remove it, or give another."
-        )
-    with complete_folder(folder) as partial:
-        yield partial
-
-
-def finish(folder, manifest, recorded, graphs, nodes):
-    """Compares a new export with its flow, measures it, and writes its sample and manifest.
-
-    Args:
-        folder: The folder, which holds all other files.
-        manifest: See `describe`.
-        recorded: See `parity.record`.
-        graphs: The exported functions, loaded; see `parity.check`.
-        nodes: The number of nodes of every graph, by name.
-
-    Returns:
-        A `Report`.
-
-    Raises:
-        ExportError: If a graph disagrees with the flow.
-    """
-    rows = parity.check(graphs, manifest, recorded)
-    report = parity.passed(rows, "The export disagrees with the flow, and is not written")
-    measured = {}
-    for name, graph in manifest.graphs.items():
-        spent = Cost(
-            bytes=_size(folder / graph.name if manifest.kind == "onnx" else folder),
-            nodes=nodes[name],
-            load_ms=round(graphs[name].load_ms, 3),
-            latency_ms=round(cost.latency(graphs[name].run, _one(name, graph, recorded)), 3),
-        )
-        measured[name] = graph.model_copy(update={"cost": spent})
-    place = folder / PLACES[manifest.kind]
-    place.mkdir(exist_ok=True)
-    np.savez_compressed(place / SAMPLE, **recorded)
-    update = {
-        "graphs": measured,
-        "parity": [Parity(**{k: v for k, v in r._asdict().items() if k != "passed"}) for r in rows],
-        "files": {
-            path.relative_to(folder).as_posix(): sha256(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        },
-    }
-    manifest = manifest.model_copy(update=update).signed()
-    (place / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return report
-
-
-def _size(path):
-    """Bytes of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _one(name, graph, recorded):
-    """The recorded inputs of a graph, cut to one example."""
-    data = parity.select(recorded, parity.DIRECTIONS[name], "samples")
-    one = {
-        tensor.name: data[tensor.name][:1] if tensor.shape[:1] == ["batch"] else data[tensor.name]
-        for tensor in graph.inputs
-    }
-    return {**one, "count": np.int32(1)} if "count" in one else one
 
 
 def read(folder):
@@ -265,22 +183,7 @@ def read(folder):
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise ExportError(f"{folder} is no export: there is no {' or '.join(map(str, paths))}.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ExportError(f"{path} is damaged: {error}.") from None
-    written = content.get("format") if isinstance(content, dict) else None
-    if isinstance(written, int) and written > FORMAT:
-        raise ExportError(
-            f"{path} has format {written}; keras-flows {__version__} reads up to {FORMAT}. Upgrade "
-            "keras-flows."
-        )
-    try:
-        manifest = Manifest.model_validate(content)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ExportError(f"{path} is damaged: {where}: {first['msg'].lower()}.") from None
+    manifest = read_json(path, Manifest, FORMAT, "export", ExportError)
     if manifest.signed() != manifest:
         raise ExportError(f"{path} was changed: its checksum differs. Export again.")
     return manifest
@@ -288,9 +191,6 @@ def read(folder):
 
 def check_files(folder, manifest):
     """Compares the files of an export with their checksums.
-
-    Returns:
-        A list of `parity.Row`.
 
     Raises:
         ExportError: If a file is missing or differs, or one is there that a runtime might load
@@ -304,18 +204,3 @@ def check_files(folder, manifest):
             wrong.append(f"{name} is not in the manifest")
     if wrong:
         raise ExportError(f"{folder} is not as it was exported: {'; '.join(wrong)}. Export again.")
-    return [parity.Row(f"SHA-256 of {name}", "equal", "equal", True) for name in manifest.files]
-
-
-def read_sample(folder, manifest):
-    """The recorded inputs and outputs of an export; see `parity.record`.
-
-    Raises:
-        ExportError: If they cannot be read.
-    """
-    path = Path(folder) / PLACES[manifest.kind] / SAMPLE
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ExportError(f"{path} cannot be read: {error}") from error

@@ -7,17 +7,10 @@ import os
 import numpy as np
 
 from keras_flows.errors import ExportError
-from keras_flows.export import cost, endpoints, manifest, parity
+from keras_flows.export import cost, write
 
 # What tf2onnx converts flows to; above 18 it converts nothing.
 _OPSETS = range(13, 19)
-_OUTPUTS = {
-    "log_prob": ("log_prob",),
-    "log_prob_fixed": ("log_prob",),
-    "encode": ("z", "log_det"),
-    "decode": ("x",),
-}
-_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 
 
 def to_onnx(flow, folder, opset=17, seed=0):
@@ -42,7 +35,7 @@ def to_onnx(flow, folder, opset=17, seed=0):
         seed: Of the noise in `log_prob_fixed.onnx`, an integer, 0 or more.
 
     Returns:
-        The `keras_flows.export.parity.Report` of the comparison.
+        The `keras_flows.export.compare.Report` of the comparison.
 
     Raises:
         ImportError: If tf2onnx, onnx or onnxruntime is not installed.
@@ -53,7 +46,7 @@ def to_onnx(flow, folder, opset=17, seed=0):
         ValueError: If the opset or the seed is out of range.
     """
     with _needs_export_extra():
-        import onnx
+        import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import tf2onnx  # noqa: F401
     if opset not in _OPSETS:
@@ -63,61 +56,62 @@ def to_onnx(flow, folder, opset=17, seed=0):
             "This flow computes in float64, for which onnxruntime lacks operations (Softplus among "
             "them). Rebuild it in float32 and set its weights, or export a SavedModel."
         )
-    flow.converge()
-    flow.certify()
-    with manifest.new_folder(folder) as partial:
-        noise = endpoints.fixed_noise(flow, seed)
-        made = endpoints.of(flow, noise)
-        graphs = {n: outputs for n, outputs in _OUTPUTS.items() if parity.DIRECTIONS[n] in made}
-        recorded = parity.record(flow, made, graphs, noise)
-        parts = {}
-        for direction in ("encode", "decode"):
-            model = _convert(made[direction], direction, opset)
-            for name, outputs in graphs.items():
-                if parity.DIRECTIONS[name] == direction:
-                    parts[name] = _select(model, made[direction], outputs)
-        if noise is not None:
-            parts["log_prob_fixed"] = _with_noise(parts["log_prob"], noise)
-        for name, part in parts.items():
-            onnx.save(part, partial / f"{name}.onnx")
-        described = manifest.describe(
-            flow,
-            "onnx",
-            {
-                name: (f"{name}.onnx", made[parity.DIRECTIONS[name]], outputs)
-                for name, outputs in graphs.items()
-            },
-            _PACKAGES,
-            parity.own_round_trip(flow, made, recorded),
-            None if noise is None else int(seed),
-            opset,
-        )
-        nodes = {name: _count_nodes(part.graph) for name, part in parts.items()}
-        return manifest.finish(partial, described, recorded, load(partial, described), nodes)
+    return write.export(flow, folder, Onnx(opset), seed)
 
 
-def load(folder, described):
-    """The graphs of an export in onnxruntime, `cost.Loaded` by name.
+class Onnx(write.Format):
+    """The ONNX format.
 
-    Raises:
-        ImportError: If onnxruntime is not installed.
-        ExportError: If a file does not load.
+    Args:
+        opset: The operator set to write; None to read only.
     """
-    with _needs_export_extra():
-        import onnxruntime
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    graphs = {}
-    for name, graph in described.graphs.items():
-        path = folder / graph.name
-        try:
-            session, load_ms = cost.timed(
-                onnxruntime.InferenceSession, str(path), options, ["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime raises many kinds
-            raise ExportError(f"{graph.name} does not load in onnxruntime: {error}") from error
-        graphs[name] = cost.Loaded(_runner(session), load_ms)
-    return graphs
+
+    kind, suffix, packages = "onnx", ".onnx", ("tf2onnx", "onnx", "onnxruntime")
+
+    def __init__(self, opset=None):
+        self.opset = opset
+
+    def write(self, flow, exported, folder):
+        """Writes the graphs, as `Format` says."""
+        import onnx
+
+        models = {}
+        for name, (graph, endpoint) in exported.items():
+            whole, function = endpoint.free or endpoint, graph.function.name
+            if function not in models:
+                models[function] = _convert(whole, function, self.opset)
+            part = _select(models[function], whole, graph.outputs)
+            if endpoint.noise is not None:
+                part = _with_noise(part, endpoint.noise)
+            onnx.save(part, folder / f"{name}{self.suffix}")
+
+    def load(self, folder, described):
+        """Loads the graphs into onnxruntime, as `Format` says.
+
+        Raises:
+            ImportError: If onnxruntime is not installed.
+        """
+        with _needs_export_extra():
+            import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        loaded = {}
+        for name, graph in described.graphs.items():
+            path = folder / graph.name
+            try:
+                session, load_ms = cost.timed(
+                    onnxruntime.InferenceSession, str(path), options, ["CPUExecutionProvider"]
+                )
+            except Exception as error:  # onnxruntime raises many kinds
+                raise ExportError(f"{graph.name} does not load in onnxruntime: {error}") from error
+            loaded[name] = cost.Loaded(_runner(session), load_ms)
+        return loaded
+
+    def count_nodes(self, folder, graph, loaded):
+        """The nodes of a graph, as `Format` says."""
+        import onnx
+
+        return _count_nodes(onnx.load(folder / graph.name).graph)
 
 
 def _runner(session):

@@ -3,15 +3,7 @@
 import tensorflow as tf
 
 from keras_flows.errors import ExportError
-from keras_flows.export import cost, endpoints, manifest, parity
-
-_OUTPUTS = {
-    "log_prob": ("log_prob",),
-    "log_prob_fixed": ("log_prob",),
-    "encode": ("z", "log_det"),
-    "decode": ("x",),
-    "sample": ("x",),
-}
+from keras_flows.export import cost, write
 
 
 def to_saved_model(flow, folder, seed=0):
@@ -40,7 +32,7 @@ def to_saved_model(flow, folder, seed=0):
         seed: Of the noise in `log_prob_fixed`, an integer, 0 or more.
 
     Returns:
-        The `keras_flows.export.parity.Report` of the comparison.
+        The `keras_flows.export.compare.Report` of the comparison.
 
     Raises:
         LipschitzError: If a residual block cannot be certified invertible.
@@ -49,61 +41,41 @@ def to_saved_model(flow, folder, seed=0):
             folder is not empty.
         ValueError: If the seed is no such integer.
     """
-    flow.converge()
-    flow.certify()
-    with manifest.new_folder(folder) as partial:
-        noise = endpoints.fixed_noise(flow, seed)
-        made = endpoints.of(flow, noise)
-        graphs = {n: outputs for n, outputs in _OUTPUTS.items() if parity.DIRECTIONS[n] in made}
-        recorded = parity.record(flow, made, graphs, noise)
-        _write(flow, made, graphs, partial)
-        described = manifest.describe(
-            flow,
-            "saved_model",
-            {
-                name: (name, made[parity.DIRECTIONS[name]], outputs)
-                for name, outputs in graphs.items()
-            },
-            (),
-            parity.own_round_trip(flow, made, recorded),
-            None if noise is None else int(seed),
-        )
-        loaded = load(partial, described)
-        nodes = {name: _count_nodes(graph.run.module, name) for name, graph in loaded.items()}
-        return manifest.finish(partial, described, recorded, loaded, nodes)
+    return write.export(flow, folder, SavedModel(), seed)
 
 
-def _write(flow, made, graphs, folder):
-    module = tf.Module()
-    module.weights = [variable.value for variable in flow.weights]
-    signatures = {}
-    for name, outputs in graphs.items():
-        signatures[name] = made[parity.DIRECTIONS[name]].only(outputs)
-        setattr(module, name, signatures[name])
-    signatures["serving_default"] = signatures["log_prob"]
-    tf.saved_model.save(module, str(folder), signatures)
+class SavedModel(write.Format):
+    """The format of TensorFlow."""
 
+    kind = "saved_model"
 
-def load(folder, described):
-    """The signatures of an export, `cost.Loaded` by name.
+    def write(self, flow, exported, folder):
+        """Writes the graphs, as `Format` says."""
+        module = tf.Module()
+        module.weights = [variable.value for variable in flow.weights]
+        signatures = {}
+        for name, (graph, endpoint) in exported.items():
+            signatures[name] = endpoint.only(graph.outputs)
+            setattr(module, name, signatures[name])
+        signatures["serving_default"] = signatures["log_prob"]
+        tf.saved_model.save(module, str(folder), signatures)
 
-    Raises:
-        ExportError: If the SavedModel does not load, or has no such signature.
-    """
-    try:
-        module, load_ms = cost.timed(tf.saved_model.load, str(folder))
-        return {
-            name: cost.Loaded(_runner(module, graph.name), load_ms)
-            for name, graph in described.graphs.items()
-        }
-    except Exception as error:  # TensorFlow raises many kinds
-        raise ExportError(f"{folder} does not load in TensorFlow: {error}") from error
+    def load(self, folder, described):
+        """Loads the graphs, as `Format` says."""
+        try:
+            module, load_ms = cost.timed(tf.saved_model.load, str(folder))
+            return {
+                name: cost.Loaded(_runner(module, graph.name), load_ms)
+                for name, graph in described.graphs.items()
+            }
+        except Exception as error:  # TensorFlow raises many kinds
+            raise ExportError(f"{folder} does not load in TensorFlow: {error}") from error
 
-
-def _count_nodes(module, signature):
-    """The nodes of a signature's graph, those of the functions it calls included."""
-    graph = module.signatures[signature].graph.as_graph_def()
-    return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
+    def count_nodes(self, folder, graph, loaded):
+        """The nodes of a graph, as `Format` says."""
+        definition = loaded.run.module.signatures[graph.name].graph.as_graph_def()
+        functions = definition.library.function
+        return len(definition.node) + sum(len(function.node_def) for function in functions)
 
 
 def _runner(module, signature):

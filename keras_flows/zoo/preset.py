@@ -12,11 +12,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pydantic
 
 from keras_flows._version import __version__
 from keras_flows.errors import ConvergenceError, PresetError
-from keras_flows.files import complete_folder, differences, sha256
+from keras_flows.files import complete_folder, differences, read_json, read_object, sha256
 from keras_flows.flow import Flow
 from keras_flows.measure.inversion import round_trip
 from keras_flows.zoo import card
@@ -116,21 +115,7 @@ def read_metadata(folder):
     Raises:
         PresetError: If it is missing, unreadable, or of a newer format.
     """
-    content = _read_json(Path(folder) / METADATA)
-    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
-        written_by = (content.get("versions") or {}).get("keras_flows", "a newer version")
-        raise PresetError(
-            f"{folder} was written by keras-flows {written_by} in preset format "
-            f"{content['format']}; this is {__version__}, which reads up to format {FORMAT}. "
-            "Upgrade keras-flows."
-        )
-    try:
-        return Metadata.model_validate(content)
-    except pydantic.ValidationError as error:
-        where = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
-        )
-        raise PresetError(f"{Path(folder) / METADATA} does not fit its schema: {where}.") from None
+    return read_json(Path(folder) / METADATA, Metadata, FORMAT, "preset", PresetError)
 
 
 def check_files(folder, metadata):
@@ -157,8 +142,9 @@ def load(folder):
     folder = Path(folder)
     metadata = read_metadata(folder)
     check_files(folder, metadata)
+    config = read_object(folder / CONFIG, "preset", PresetError)
     try:
-        flow = keras.saving.deserialize_keras_object(_read_json(folder / CONFIG))
+        flow = keras.saving.deserialize_keras_object(config)
     except (TypeError, ValueError, KeyError) as error:
         raise PresetError(
             f"{folder / CONFIG} does not describe a flow that keras-flows {__version__} knows "
@@ -214,15 +200,3 @@ def _inverse(flow):
 
 def _write_json(path, content):
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(path):
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PresetError(f"{path} does not exist; a preset folder has a {path.name}.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PresetError(f"{path} is not valid JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise PresetError(f"{path} must hold a JSON object.")
-    return content

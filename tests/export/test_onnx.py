@@ -211,7 +211,7 @@ def test_an_inverse_that_does_not_converge_is_nan(build, fresh, tmp_path):
     last = flow.blocks[-1]
     steps = last.invert(z).iterations.numpy() - 8  # eight of them after it has converged
     last.max_iterations = cap = int(np.median(steps))
-    endpoint = endpoints.of(flow)["decode"]
+    endpoint = endpoints.Endpoints(flow)[endpoints.DECODE]
     onnx.save(onnx_export._convert(endpoint, "decode", 17), tmp_path / "decode.onnx")
     x = run(tmp_path, "decode", {"z": z})["x"]
     # Rounding may make a difference of a step.

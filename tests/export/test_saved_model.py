@@ -142,13 +142,13 @@ def test_half_precision_is_refused(tmp_path):
 def test_a_flow_that_changes_meanwhile_is_an_error_and_leaves_nothing(build, tmp_path, monkeypatch):
     from keras_flows.export import saved_model
 
-    flow, write = build("chain"), saved_model._write
+    flow, write = build("chain"), saved_model.SavedModel.write
 
     def write_another(*args):
         flow.trainable_weights[0].assign_add([0.01, 0.0, 0.0])
         write(*args)
 
-    monkeypatch.setattr(saved_model, "_write", write_another)
+    monkeypatch.setattr(saved_model.SavedModel, "write", write_another)
     with pytest.raises(ExportError, match=r"disagrees.*encode on samples: z: 0\.\d+"):
         kf.export.to_saved_model(flow, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import pytest
 import keras_flows as kf
 from keras_flows.errors import ExportError
 from keras_flows.export import manifest as manifests
+from keras_flows.files import sha256
 
 KINDS = {"onnx": kf.export.to_onnx, "saved_model": kf.export.to_saved_model}
 FILES = {
@@ -156,7 +157,7 @@ def test_a_folder_that_is_no_export(tmp_path):
 def sign_again(folder, name):
     """What a forger would do: makes the manifest fit a changed file."""
     manifest = manifests.read(folder)
-    files = {**manifest.files, name: manifests.sha256(folder / name)}
+    files = {**manifest.files, name: sha256(folder / name)}
     manifest = manifest.model_copy(update={"files": files}).signed()
     (folder / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
 
@@ -197,4 +198,17 @@ def test_a_sample_that_cannot_be_read(copied):
     (folder / "sample.npz").write_bytes(b"not a zip")
     sign_again(folder, "sample.npz")
     with pytest.raises(ExportError, match=r"sample\.npz cannot be read"):
+        kf.export.verify(folder)
+
+
+def test_a_graph_that_this_version_does_not_know(copied):
+    folder = copied("onnx")
+    manifest = manifests.read(folder)
+    shutil.copy(folder / "encode.onnx", folder / "score.onnx")
+    score = manifest.graphs["encode"].model_copy(update={"name": "score.onnx"})
+    files = {**manifest.files, "score.onnx": sha256(folder / "score.onnx")}
+    changed = {"graphs": {**manifest.graphs, "score": score}, "files": files}
+    manifest = manifest.model_copy(update=changed).signed()
+    (folder / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+    with pytest.raises(ExportError, match=r"no graph 'score'.*knows log_prob, log_prob_fixed"):
         kf.export.verify(folder)

@@ -1,0 +1,251 @@
+"""Inputs for a comparison, with the flow's own outputs on them.
+
+They are recorded when a flow is exported; the same comparison with them then checks a new export
+and, without the flow, an old one.
+"""
+
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from keras_flows.errors import ExportError
+from keras_flows.export.compare import (
+    BATCHES,
+    KINDS,
+    TOLERANCE,
+    full_precision,
+    level_error,
+    relative_error,
+    select,
+)
+
+# How often an input is changed in its last bit, to see which outputs that changes visibly.
+NUDGES = 3
+
+
+def record(flow, exported, noise_values):
+    """Inputs of every kind, with the flow's outputs on them.
+
+    The kinds are `samples` (latents that are standard normal, and data decoded from them) and
+    `extreme` (zeros, and numbers from 1e-30 to ±1e3, contexts included). Noise is standard normal,
+    in encoding extreme data that of the graphs that hold theirs, and labels are uniform. Extreme
+    inputs are left out where the flow's own numbers hang on their last bit: they are no right
+    answer to compare with.
+
+    A third kind, `rounding`, has for each output on the samples how far a change of the inputs in
+    their last bit takes it, as a `relative_error`. An export adds its numbers up in another order,
+    and cannot be nearer to the flow than that.
+
+    Args:
+        flow: A `keras_flows.Flow`.
+        exported: Its graphs; see `graphs.of`.
+        noise_values: The noise of graphs that hold it; see `endpoints.fixed_noise`.
+
+    Returns:
+        Dictionary from `recorded/kind/name` to array: where `graphs.Graph` says that it is
+        recorded, and the name of an input or output.
+
+    Raises:
+        ConvergenceError: If the flow cannot decode a standard normal latent.
+        ExportError: If its outputs on samples are not finite.
+    """
+    made = {one.graph.recorded: one for one in exported.values()}
+    recorded = {}
+    with full_precision():
+        given = _inputs(flow, exported, noise_values, np.random.default_rng(0))
+        for name in sorted(made):
+            graph, endpoint = made[name]
+            for kind in KINDS:
+                inputs = select(given, name, kind)
+                if not inputs:
+                    continue
+                outputs = call(endpoint, inputs)
+                bad = [output for output, value in outputs.items() if not np.isfinite(value).all()]
+                if bad and kind == "samples":
+                    raise ExportError(
+                        f"The flow is not exported: on its own samples it makes NaN or infinity "
+                        f"in {name}: {', '.join(bad)}."
+                    )
+                for key, value in {**inputs, **outputs}.items():
+                    recorded[f"{name}/{kind}/{key}"] = value
+                if kind == "samples" and not graph.draws:
+                    nudges = _nudges(endpoint, inputs, np.random.default_rng(1), _exact(flow))
+                    for key, errors in nudges.items():
+                        recorded[f"{name}/rounding/{key}"] = np.max(errors)
+    return recorded
+
+
+def _exact(flow):
+    """The names of the inputs that are integers, and are not changed."""
+    return ("x",) if flow.transform.dequantizes else ()
+
+
+def _inputs(flow, exported, noise_values, rng):
+    """The inputs of every name and kind, keyed as in `record`."""
+    dtype, inputs = flow.compute_dtype, {}
+    encode, decode = (exported[name].endpoint for name in ("encode", "decode"))
+
+    def put(kind, data):
+        """Those of these arrays that a graph takes, if it takes the first of them."""
+        for graph, endpoint in exported.values():
+            if data and next(iter(data)) in endpoint.inputs:
+                for name in endpoint.inputs:
+                    inputs[f"{graph.recorded}/{kind}/{name}"] = data[name]
+
+    def noise(endpoint, n):
+        if "noise" not in endpoint.inputs:
+            return {}
+        (size,) = endpoint.inputs["noise"].shape[1:]
+        return {"noise": rng.standard_normal((n, size)).astype(dtype)}
+
+    for kind in KINDS:
+        if kind == "samples":
+            z = rng.standard_normal((BATCHES[-1], *flow.latent_shape)).astype(dtype)
+        else:
+            z = _extremes(flow.latent_shape).astype(dtype)
+        n = len(z)
+        context = _context(flow, encode, rng, n, kind)
+        to_decode = {"z": z, **context, **noise(decode, n)}
+        x = call(decode, to_decode)["x"]
+        if kind == "samples":
+            if np.isnan(x).any():
+                flow.decode(z, context.get("context"), seed=0)  # raises, and says why
+            seed = np.array([1, 2], np.int32)
+            put(kind, {"count": np.int32(n), "seed": seed, **context})
+        elif not flow.transform.dequantizes:  # a flow may refuse other numbers than its integers
+            x = _extremes(flow.event_shape).astype(dtype)
+        to_encode = {"x": x, **context, **noise(encode, n)}
+        if kind == "extreme":
+            if noise_values is not None:
+                to_encode["noise"] = noise_values.repeat(n, axis=0)
+            to_encode = _rows(to_encode, _steady(encode, to_encode, rng, _exact(flow)))
+            to_decode = _rows(to_decode, _steady(decode, to_decode, rng, ()))
+        put(kind, to_encode)
+        put(kind, to_decode)
+    return inputs
+
+
+def _rows(data, kept):
+    """Those rows of every array; nothing if there are none."""
+    return {name: value[kept] for name, value in data.items()} if kept.any() else {}
+
+
+def _steady(endpoint, inputs, rng, exact):
+    """Of which examples the outputs do not hang on the last bit of the inputs: booleans `(n,)`.
+
+    Args:
+        endpoint: An endpoint.
+        inputs: Its inputs, floating-point numbers except for labels.
+        rng: A NumPy generator.
+        exact: The names of inputs that are not changed, such as integers.
+    """
+    errors = _nudges(endpoint, inputs, rng, exact).values()
+    return np.max(list(errors), axis=0) <= 0.1 * TOLERANCE
+
+
+def _nudges(endpoint, inputs, rng, exact):
+    """How far a change of the inputs in their last bit takes the outputs.
+
+    Args:
+        endpoint: An endpoint.
+        inputs: See `_steady`.
+        rng: A NumPy generator.
+        exact: See `_steady`.
+
+    Returns:
+        Dictionary from output to the largest `relative_error` of each example, `(n,)`.
+    """
+    expected = call(endpoint, inputs)
+    errors = {name: np.zeros(len(value)) for name, value in expected.items()}
+    for _ in range(NUDGES):
+        nudged = {name: x if name in exact else _nudged(x, rng) for name, x in inputs.items()}
+        for name, got in call(endpoint, nudged).items():
+            pairs = zip(got, expected[name], strict=True)
+            found = [relative_error(a[None], b[None]) for a, b in pairs]
+            errors[name] = np.maximum(errors[name], found)
+    return errors
+
+
+def _nudged(x, rng):
+    """Floating-point numbers changed by one part in the precision of their type, up or down."""
+    if not np.issubdtype(x.dtype, np.floating):
+        return x
+    return x * (1.0 + np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.dtype)
+
+
+def call(endpoint, inputs):
+    """An endpoint on a dictionary of arrays."""
+    # A concrete function, or TensorFlow would warn of retracing after several exports.
+    function = endpoint.function.get_concrete_function()
+    made = function(*(tf.constant(inputs[name]) for name in endpoint.inputs))
+    return {name: value.numpy() for name, value in made.items()}
+
+
+def _context(flow, endpoint, rng, n, kind):
+    """The context input of n examples: a dictionary, empty for a flow without context."""
+    if "context" not in endpoint.inputs:
+        return {}
+    spec = endpoint.inputs["context"]
+    shape, dtype = tuple(spec.shape[1:]), spec.dtype.as_numpy_dtype
+    count = flow.labels
+    if count is not None:
+        context = rng.integers(count, size=(n, *shape))
+    elif kind == "samples":
+        context = rng.standard_normal((n, *shape))
+    else:
+        context = _extremes(shape)
+    return {"context": context.astype(dtype)}
+
+
+def _extremes(shape):
+    """Examples of extreme size, `(8, *shape)`."""
+    signs = np.ones(int(np.prod(shape)))
+    signs[1::2] = -1.0
+    first = np.zeros(len(signs))
+    first[0] = 1.0
+    rows = [
+        0.0 * signs,
+        1e-30 * signs,
+        1e3 * np.abs(signs),
+        -1e3 * np.abs(signs),
+        1e3 * signs,
+        1e3 * first,
+        -1e3 * first,
+        30.0 * signs,
+    ]
+    return np.stack(rows).reshape(-1, *shape)
+
+
+def own_round_trip(flow, exported, recorded):
+    """The error of the flow itself in decoding its latents of the recorded samples.
+
+    Args:
+        flow: A `keras_flows.Flow`.
+        exported: Its graphs; see `graphs.of`.
+        recorded: See `record`.
+
+    Returns:
+        A float as `relative_error` (`level_error` for a flow on integers); None for a flow that
+        does not decode to what was encoded.
+    """
+    if flow.noise_shape("decode") != (0,) or not (
+        flow.transform.bijective or flow.transform.dequantizes
+    ):
+        return None
+    data = select(recorded, "encode", "samples")
+    error = level_error if flow.transform.dequantizes else relative_error
+    return error(call(exported["decode"].endpoint, data)["x"], data["x"])
+
+
+def read(path):
+    """Reads a record that was written with `numpy.savez_compressed`.
+
+    Raises:
+        ExportError: If that cannot be done.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ExportError(f"{path} cannot be read: {error}") from error
