@@ -24,6 +24,7 @@ import keras_flows as kf
 from keras_flows import data
 from keras_flows.measure import evaluation as evaluate
 from keras_flows.models import registry
+from keras_flows.numerics.events import bits_per_dim
 from keras_flows.training import run as runner
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "denseflow.md"
@@ -123,7 +124,7 @@ def main(
         console.print(f"{name}: {count:,} trainable parameters", highlight=False)
     check(counts)
     test = data.images("digits", "test").pixels
-    scale = math.prod(images.event_shape) * math.log(2.0)
+    scale = 1.0 / bits_per_dim(1.0, images.event_shape)
     scores = {name: [] for name in VARIANTS}
     for seed in range(seeds):
         for name, recipe in variants.items():

@@ -17,6 +17,7 @@ import typer
 
 from keras_flows.models import registry
 from keras_flows.training import run as runner
+from keras_flows.training.recipe import Optimizer
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "toy.md"
 SCRIPT = "scripts/ablate_toy.py"
@@ -27,8 +28,9 @@ def variants(recipe):
     """Pairs of a title and a recipe, from the published settings to the recipe itself."""
     published = {key: recipe.arguments[key] for key in ("learnable_concatenation",)}
     bounded = {**published, "block_bound": recipe.arguments["block_bound"]}
-    adam = dataclasses.replace(recipe, optimizer={"class_name": "Adam"})
-    slow = {**recipe.schedule, "learning_rate": recipe.schedule["learning_rate"] / 2}
+    adam = dataclasses.replace(recipe, optimizer=Optimizer("Adam"))
+    half = recipe.schedule.learning_rate / 2
+    slow = dataclasses.replace(recipe.schedule, learning_rate=half)
     adam = dataclasses.replace(adam, schedule=slow)
     yield "published bounds and β, Adam", dataclasses.replace(adam, arguments=published)
     yield "+ one bound per block", dataclasses.replace(adam, arguments=bounded)

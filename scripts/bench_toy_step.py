@@ -56,7 +56,7 @@ def main(rounds: int = 5, steps: int = 20):
     table = rich.table.Table("model", "ms a step", "GFLOP/s", "plain product", "fraction")
     for name in ("residual_flow", "idensenet", "idensenet_lc"):
         recipe = registry.recipe(f"{name}_two_circles")
-        density = data.toy(recipe.data["toy"])
+        density = data.toy(recipe.data.name)
         flow = runner.build(recipe, density)
         batches = density.dataset(recipe.batch_size, (rounds + 1) * steps, 0)
         kernels = [w for w in flow.trainable_weights if len(w.shape) == 2]

@@ -22,6 +22,7 @@ import keras_flows as kf
 from keras_flows import data, plot
 from keras_flows.models import registry
 from keras_flows.training import run as runner
+from keras_flows.training import sources
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "toy.md"
 PICTURES = PAGE.parent / "toy"
@@ -68,7 +69,7 @@ def table(rows, results):
     entropies = []
     for name in DENSITIES:
         density = data.toy(name)
-        x = density.sample(runner.TEST_POINTS, seed=runner.TEST_SEED)
+        x = density.sample(sources.TEST_POINTS, seed=sources.TEST_SEED)
         log_prob = density.log_prob(x)
         entropies.append(f"{-log_prob.mean():.4f} ± {log_prob.std(ddof=1) / len(x) ** 0.5:.4f}")
     lines.append(f"| entropy of the data | {' | '.join(entropies)} | | |")
@@ -129,7 +130,7 @@ def main(
                 recipe = registry.recipe(name)
                 trained = runner.train(name, recipe, output, resume=True, console=console)
             flow = kf.zoo.load(output / name if train else name)
-            result = runner.score_on_toy(flow, data.toy(density))
+            result = sources.score_on_toy(flow, data.toy(density))
             nll, error = result["nll"], result["standard_error"]
             kl, kl_error = result["kl_divergence"], result["kl_standard_error"]
             allowed = RETRAINED + 4 * float(np.hypot(error, kl_error)) if train else ROUNDING
@@ -145,8 +146,8 @@ def main(
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     source = "trained anew" if train else "the shipped weights"
     stamp = (
-        f"{datetime.date.today()}, {source}, {versions}; {runner.TEST_POINTS:,} fresh test points, "
-        f"seed {runner.TEST_SEED}; mean ± standard error."
+        f"{datetime.date.today()}, {source}, {versions}; {sources.TEST_POINTS:,} fresh test "
+        f"points, seed {sources.TEST_SEED}; mean ± standard error."
     )
     draw(flows)
     lines = [*table(rows, results), *coefficients(flows)]

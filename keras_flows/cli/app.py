@@ -275,12 +275,10 @@ def evaluate(
 @command
 def recipes(as_json: Json = False):
     """List the training recipes."""
-    import dataclasses
-
     from keras_flows.models.registry import RECIPES
 
     if as_json:
-        _print_json({name: dataclasses.asdict(recipe) for name, recipe in RECIPES.items()})
+        _print_json({name: recipe.to_json() for name, recipe in RECIPES.items()})
         return
     _table(
         None,
@@ -288,7 +286,7 @@ def recipes(as_json: Json = False):
         (
             (
                 name,
-                recipe.data.get("toy") or recipe.data["images"],
+                recipe.data.name,
                 f"{recipe.steps:,}",
                 recipe.batch_size,
             )

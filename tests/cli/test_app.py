@@ -11,7 +11,7 @@ import keras_flows as kf
 from keras_flows.cli.app import app
 from keras_flows.data import tables
 from keras_flows.models import registry
-from keras_flows.training.recipe import Recipe
+from keras_flows.training.recipe import ImageData, Recipe, WarmUp
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +139,10 @@ def test_train_runs_a_recipe(tmp_path, monkeypatch):
         summary="Tiny.",
         model="IDenseNet",
         arguments={"blocks": (1,), "depth": 1, "growth": 2, "fully_connected": None, "bits": 5},
-        data={"images": "digits"},
+        data=ImageData("digits"),
         steps=8,
         batch_size=10,
-        schedule={"class_name": "WarmUp", "learning_rate": 0.01, "warmup_steps": 10},
+        schedule=WarmUp(0.01, 10),
         report_every=2,
         validation_examples=10,
     )
@@ -156,7 +156,7 @@ def test_train_runs_a_recipe(tmp_path, monkeypatch):
     resumed = run("train", "tiny", "-o", tmp_path, "--steps", 4, "--resume")
     assert "resuming at step 4" in resumed.stderr
     assert f"{metadata['test']['bits_per_dim']:.4f}" in resumed.stdout
-    assert "no recipe" in run("train", "no_such_recipe", code=1).stderr
+    assert "Unknown recipe" in run("train", "no_such_recipe", code=1).stderr
 
 
 def test_recipes_are_listed():

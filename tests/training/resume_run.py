@@ -16,9 +16,9 @@ import numpy as np
 
 from keras_flows.data import toy
 from keras_flows.models import IDenseNet
-from keras_flows.training import SaveState
+from keras_flows.training import SaveState, report
 from keras_flows.training import run as runner
-from keras_flows.training.recipe import Recipe
+from keras_flows.training.recipe import ImageData, Recipe, WarmUp
 
 STEPS, EPOCH_STEPS, KILLED_AT = 12, 3, 8
 KINDS = {
@@ -31,10 +31,10 @@ RECIPE = Recipe(
     summary="",
     model="IDenseNet",
     arguments={"blocks": (1,), "depth": 1, "growth": 2, "fully_connected": None, "bits": 5},
-    data={"images": "digits", "flip": True, "shift": 0.1},
+    data=ImageData("digits", flip=True, shift=0.1),
     steps=STEPS,
     batch_size=300,  # an epoch of the data is five steps
-    schedule={"class_name": "WarmUp", "learning_rate": 0.01, "warmup_steps": 10},
+    schedule=WarmUp(0.01, 10),
     ema=0.8,
     report_every=EPOCH_STEPS,
     validation_examples=20,
@@ -49,7 +49,7 @@ class Kill(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Killer(runner._Report, Kill):
+class Killer(report.Report, Kill):
     """The report of a recipe's run that is killed."""
 
     on_train_batch_end = Kill.on_train_batch_end
@@ -88,7 +88,7 @@ def run_recipe(folder, mode):
     runner.SAVE_MINUTES = 0.0
     if mode == "kill":
         runner.train("whole", RECIPE, folder)
-        runner._Report = Killer
+        report.Report = Killer
     runner.train("killed", RECIPE, folder, resume=mode == "resume")
     for name in ("whole", "killed"):
         flow = keras.models.load_model(folder / f"{name}.training" / "state.keras")

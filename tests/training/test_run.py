@@ -15,17 +15,18 @@ import keras_flows as kf
 from keras_flows import models, training
 from keras_flows.models import registry
 from keras_flows.training import run as runner
-from keras_flows.training.recipe import Recipe
+from keras_flows.training import sources, state
+from keras_flows.training.recipe import CosineDecay, ImageData, Optimizer, Recipe, ToyData, WarmUp
 from tests.registry import residual_block
 
 TOY = Recipe(
     summary="A tiny flow.",
     model="IDenseNet",
     arguments={"blocks": 1, "depth": 1, "growth": 4},
-    data={"toy": "two_moons"},
+    data=ToyData("two_moons"),
     steps=6,
     batch_size=20,
-    schedule={"class_name": "CosineDecay", "learning_rate": 0.01, "warmup_steps": 2},
+    schedule=CosineDecay(0.01, 2),
     ema=0.5,
     report_every=2,
     samples_every=3,
@@ -41,16 +42,18 @@ def tiny_images(event_shape, bits=5, seed=0):
 
 
 IMAGES = dataclasses.replace(
-    TOY, model="TinyImages", arguments={"bits": 5}, data={"images": "digits"}, ema=None
+    TOY, model="TinyImages", arguments={"bits": 5}, data=ImageData("digits"), ema=None
 )
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Quick pictures and tests; a model that the package does not have."""
-    monkeypatch.setattr(models, "TinyImages", tiny_images, raising=False)
-    monkeypatch.setattr(runner, "TEST_POINTS", 500)
-    monkeypatch.setattr(runner._Toy, "draw", lambda self, flow, path: path.write_bytes(b"picture"))
+    monkeypatch.setitem(registry.MODELS, "TinyImages", tiny_images)
+    monkeypatch.setattr(sources, "TEST_POINTS", 500)
+    monkeypatch.setattr(
+        sources.ToySource, "draw", lambda self, flow, path: path.write_bytes(b"picture")
+    )
 
 
 def run(output, recipe=TOY, name="tiny", **options):
@@ -58,6 +61,11 @@ def run(output, recipe=TOY, name="tiny", **options):
     text = io.StringIO()
     console = rich.console.Console(file=text, width=200)
     return runner.train(name, recipe, output, console=console, **options), text.getvalue()
+
+
+def rate_of(recipe):
+    """The learning rate of a recipe by step."""
+    return recipe.schedule.make(recipe.steps)
 
 
 def history(output, name="tiny"):
@@ -72,11 +80,11 @@ def test_what_a_run_writes(tmp_path):
     assert [row["step"] for row in rows] == ["2", "4", "6"]
     assert "step 6 of 6" in text and "nats" in text and "bits/dim" not in text
     # Validation at the last report and the preset are of the same, averaged weights.
-    held_out = kf.data.toy("two_moons").sample(50, seed=(runner.TEST_SEED, 1))
-    result = kf.evaluate.evaluate(flow, held_out)
+    held_out = kf.data.toy("two_moons").sample(50, seed=(sources.TEST_SEED, 1))
+    result = kf.measure.evaluate(flow, held_out)
     assert float(rows[-1]["val_nll_nats"]) == pytest.approx(result.nll, rel=1e-6)
     assert float(rows[-1]["val_nll_standard_error"]) == pytest.approx(result.standard_error)
-    test = kf.data.toy("two_moons").sample(500, seed=runner.TEST_SEED)
+    test = kf.data.toy("two_moons").sample(500, seed=sources.TEST_SEED)
     assert metadata.test.nll == pytest.approx(-np.mean(flow.log_prob(test)), rel=1e-6)
     true = kf.data.toy("two_moons").log_prob(test)
     assert metadata.test.kl_divergence == pytest.approx(np.mean(true - flow.log_prob(test)))
@@ -132,7 +140,7 @@ def test_a_finished_run_is_tested_and_written_again(tmp_path):
 
 
 def test_a_finished_run_goes_on_with_another_cycle(tmp_path):
-    schedule = {**IMAGES.schedule, "restarts": [[6, 0.005]]}
+    schedule = dataclasses.replace(IMAGES.schedule, restarts=((6, 0.005),))
     longer = dataclasses.replace(IMAGES, steps=10, schedule=schedule)
     run(tmp_path, IMAGES)
     _, text = run(tmp_path, longer, resume=True)
@@ -149,9 +157,9 @@ def test_a_finished_run_goes_on_with_another_cycle(tmp_path):
 def test_rows_after_the_saved_state_are_dropped(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,loss\n0,3.0\n1,2.0\n2,1.0\n")
-    runner._drop_rows(path, 2)
+    state.drop_rows(path, 2)
     assert path.read_text() == "epoch,loss\n0,3.0\n1,2.0\n"
-    runner._drop_rows(path, 0)
+    state.drop_rows(path, 0)
     assert path.read_text() == ""
 
 
@@ -161,7 +169,7 @@ def test_samples_that_do_not_converge_end_no_run(tmp_path, monkeypatch):
             raise kf.ConvergenceError("no inverse")
         path.write_bytes(b"picture")
 
-    monkeypatch.setattr(runner._Pictures, "draw", fail)
+    monkeypatch.setattr(sources.ImageSource, "draw", fail)
     _, text = run(tmp_path, IMAGES)
     assert "no samples at step 6: no inverse" in text
 
@@ -185,9 +193,8 @@ def test_a_saved_state_is_not_overwritten_by_accident(tmp_path):
     ("changes", "message"),
     [
         ({"steps": 7}, "multiple of 2"),
-        ({"model": "NoSuchFlow"}, "no model 'NoSuchFlow'"),
-        ({"schedule": {"class_name": "Linear"}}, "CosineDecay and WarmUp; got 'Linear'"),
-        ({"data": {"toy": "three_moons"}}, "mean 'two_moons'"),
+        ({"model": "NoSuchFlow"}, "Unknown model 'NoSuchFlow'"),
+        ({"data": ToyData("three_moons")}, "mean 'two_moons'"),
     ],
 )
 def test_recipes_that_do_not_fit_together(tmp_path, changes, message):
@@ -206,7 +213,7 @@ def test_no_averages_with_batch_normalisation(tmp_path, monkeypatch):
         flow.normalization = keras.layers.BatchNormalization()
         return flow
 
-    monkeypatch.setattr(models, "TinyImages", normalized)
+    monkeypatch.setitem(registry.MODELS, "TinyImages", normalized)
     with pytest.raises(ValueError, match="batch normalisation"):
         run(tmp_path, dataclasses.replace(IMAGES, ema=0.9))
 
@@ -225,11 +232,11 @@ def test_folders_that_are_no_presets_are_left_alone(tmp_path):
 def test_recipes_of_the_table(name):
     recipe = registry.recipe(name)
     assert recipe == registry.RECIPES[name]
-    json.dumps(dataclasses.asdict(recipe))  # data only
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert recipe.steps % recipe.report_every == 0
-    assert hasattr(models, recipe.model) or recipe.model in models.CONFIGURATIONS
-    assert hasattr(keras.optimizers, recipe.optimizer["class_name"])
-    runner._schedule(recipe)(0)
+    assert recipe.model in {**registry.MODELS, **models.CONFIGURATIONS}
+    recipe.schedule.make(recipe.steps)(0)
+    recipe.optimizer.make(learning_rate=0.1)
 
 
 @pytest.mark.slow  # builds both flows
@@ -252,24 +259,113 @@ def test_the_two_small_flows_on_mnist_are_of_one_size_and_trained_alike():
 def test_published_schedules():
     recipe = registry.recipe("denseflow_cifar10_paper")
     assert recipe.steps == 420 * 50_000 / 64
-    rate = runner._schedule(recipe)
+    rate = rate_of(recipe)
     assert float(rate(2499)) == pytest.approx(5e-4 * 0.9975**3)  # in the fourth epoch
     assert float(rate(312_499)) == pytest.approx(1e-3 * 0.9975**399, rel=1e-4)
     assert float(rate(312_500)) == float(rate(328_124)) == pytest.approx(2e-5)
-    rate = runner._schedule(registry.recipe("idensenet_cifar10_paper"))
+    rate = rate_of(registry.recipe("idensenet_cifar10_paper"))
     assert float(rate(499)) == pytest.approx(5e-4) and float(rate(10**5)) == pytest.approx(1e-3)
 
 
+OLD = {
+    "summary": "A tiny flow.",
+    "model": "DenseFlow",
+    "data": {"images": "digits", "flip": True, "test": "validation"},
+    "steps": 20,
+    "batch_size": 10,
+    "schedule": {
+        "class_name": "CosineDecay",
+        "learning_rate": 0.006,
+        "warmup_steps": 2,
+        "restarts": [[10, 0.003]],
+    },
+    "arguments": {"units": [1], "dequantizer_steps": 2, "dequantizer_width": 16},
+    "optimizer": {"class_name": "Muon", "weight_decay": None},
+    "clip_norm": 1.0,
+    "ema": None,
+    "report_every": 5,
+    "samples_every": 10,
+    "validation_examples": 1000,
+    "importance_samples": 100,
+    "seed": 0,
+}
+
+
+def test_the_recipe_of_a_run_of_an_earlier_version(tmp_path):
+    # Without the field jit_compile, with numbers of the dequantizer by a prefix.
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(OLD))
+    sizes = {"class_name": "variational", "config": {"steps": 2, "width": 16}}
+    assert state.read_recipe(path) == Recipe(
+        summary="A tiny flow.",
+        model="DenseFlow",
+        data=ImageData("digits", flip=True, test="validation"),
+        steps=20,
+        batch_size=10,
+        schedule=CosineDecay(0.006, 2, ((10, 0.003),)),
+        arguments={"units": [1], "dequantization": sizes},
+        optimizer=Optimizer("Muon", {"weight_decay": None}),
+        report_every=5,
+        importance_samples=100,
+    )
+
+
+def test_what_is_no_recipe_of_a_run(tmp_path):
+    path = tmp_path / "recipe.json"
+    for text in ("", "[]", "{}", "{", json.dumps({**OLD, "data": {"tables": "x"}})):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="is not the recipe of a run"):
+            state.read_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".", "..", "a b", 3])
+def test_a_name_is_that_of_a_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="The name of a run is that of its folder"):
+        run(tmp_path / "inner", name=name)
+    assert not any(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be an integer, at least 1; got 0"),
+        ({"batch_size": 1.5}, "batch_size must be an integer"),
+        ({"clip_norm": -1}, "clip_norm must be a positive number; got -1"),
+        ({"ema": 1.0}, r"ema must be in \(0, 1\); got 1.0"),
+        ({"seed": -1}, "seed must be an integer, at least 0"),
+        ({"jit_compile": "yes"}, "jit_compile.* must be True or False"),
+        ({"importance_samples": 0}, "importance_samples must be an integer"),
+        ({"data": {"toy": "two_moons"}}, "data must be a .*ToyData or .*ImageData"),
+        ({"schedule": 0.1}, "schedule must be a .*CosineDecay or .*WarmUp"),
+        ({"optimizer": "Adam"}, "optimizer must be a .*Optimizer"),
+    ],
+)
+def test_numbers_and_parts_of_recipes(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TOY, **changes)
+
+
+def test_parts_check_themselves():
+    with pytest.raises(ValueError, match="Unknown optimizer"):
+        Optimizer("Adamm")
+    with pytest.raises(ValueError, match="learning_rate must be a positive number"):
+        CosineDecay(0.0, 2)
+    with pytest.raises(ValueError, match="The step of a restart must be an integer"):
+        CosineDecay(0.1, 2, ((0, 0.1),))
+    with pytest.raises(ValueError, match="final_rate and final_start go together"):
+        WarmUp(0.1, 2, final_rate=0.1)
+    with pytest.raises(ValueError, match=r"shift must be in \[0, 0.5\)"):
+        ImageData("digits", shift=0.5)
+
+
 def test_unknown_recipe():
-    with pytest.raises(ValueError, match=r"no recipe 'two_moons'.*mean 'idensenet_two_moons'"):
+    with pytest.raises(ValueError, match=r"Unknown recipe 'two_moons'.*mean 'idensenet_two_moons'"):
         registry.recipe("two_moons")
 
 
 def test_the_optimizer_is_that_of_the_recipe():
-    schedule = {"class_name": "WarmUp", "learning_rate": 0.01, "warmup_steps": 4}
-    recipe = dataclasses.replace(
-        TOY, optimizer={"class_name": "Adamax", "beta_2": 0.99}, schedule=schedule, clip_norm=2.0
-    )
+    optimizer = Optimizer("Adamax", {"beta_2": 0.99})
+    recipe = dataclasses.replace(TOY, optimizer=optimizer, schedule=WarmUp(0.01, 4), clip_norm=2.0)
     optimizer = runner.build(recipe, kf.data.toy("two_moons")).optimizer
     assert isinstance(optimizer, keras.optimizers.Adamax) and optimizer.beta_2 == 0.99
     assert optimizer.global_clipnorm == 2.0 and optimizer.ema_momentum == 0.5
@@ -277,24 +373,24 @@ def test_the_optimizer_is_that_of_the_recipe():
 
 
 def test_cosine_schedule():
-    rate = runner._schedule(dataclasses.replace(TOY, steps=102))
+    rate = rate_of(dataclasses.replace(TOY, steps=102))
     assert float(rate(1)) == pytest.approx(0.005) and float(rate(2)) == pytest.approx(0.01)
     assert float(rate(52)) == pytest.approx(0.005) and float(rate(102)) == pytest.approx(0.0)
 
 
 def test_cosine_schedule_with_restarts():
-    restarts = {"restarts": [[102, 0.006], [204, 0.004]]}
-    recipe = dataclasses.replace(TOY, steps=306, schedule={**TOY.schedule, **restarts})
-    rate = runner._schedule(recipe)
-    first = runner._schedule(dataclasses.replace(TOY, steps=102))
+    schedule = dataclasses.replace(TOY.schedule, restarts=((102, 0.006), (204, 0.004)))
+    recipe = dataclasses.replace(TOY, steps=306, schedule=schedule)
+    rate = rate_of(recipe)
+    first = rate_of(dataclasses.replace(TOY, steps=102))
     assert [float(rate(step)) for step in (0, 1, 52, 101)] == [
         float(first(step)) for step in (0, 1, 52, 101)
     ]
     for step, value in {102: 0, 103: 0.003, 104: 0.006, 154: 0.003, 206: 0.004, 256: 0.002}.items():
         assert float(rate(step)) == pytest.approx(value)
     # A shorter run, as by `--steps`, has the cycles that begin in it.
-    assert runner._schedule(dataclasses.replace(recipe, steps=150)).starts == [0, 102]
-    assert float(runner._schedule(dataclasses.replace(recipe, steps=102))(52)) == float(first(52))
+    assert rate_of(dataclasses.replace(recipe, steps=150)).starts == [0, 102]
+    assert float(rate_of(dataclasses.replace(recipe, steps=102))(52)) == float(first(52))
 
 
 def test_cycles():

@@ -6,7 +6,7 @@ import pytest
 import keras_flows as kf
 from keras_flows import data
 from keras_flows.measure import evaluation as evaluate
-from keras_flows.training import run as runner
+from keras_flows.training import sources
 
 NAMES = [entry.name for entry in kf.zoo.list()]
 TOYS = [name for name in NAMES if name.endswith(tuple(data.names()))]
@@ -39,7 +39,7 @@ def test_the_certificate_is_that_of_the_weights(name):
 @pytest.mark.parametrize("name", TOYS)
 def test_the_test_result_reproduces(name):
     test, flow, density = kf.zoo.show(name).test, kf.zoo.load(name), toy_of(name)
-    x = density.sample(test.examples, seed=runner.TEST_SEED)
+    x = density.sample(test.examples, seed=sources.TEST_SEED)
     log_prob = evaluate.log_probs(flow, x).astype("float64")
     assert -log_prob.mean() == pytest.approx(test.nll, abs=1e-4)
     assert np.mean(density.log_prob(x) - log_prob) == pytest.approx(test.kl_divergence, abs=1e-4)

@@ -1,6 +1,6 @@
 """Training recipes of DenseFlow."""
 
-from keras_flows.training.recipe import Recipe
+from keras_flows.training.recipe import CosineDecay, ImageData, Optimizer, Recipe, WarmUp
 
 _GPU = " Trained on two CPU cores; the published sizes need a GPU."
 # Small DenseFlows. In as many steps Muon takes them further than Adam does.
@@ -13,7 +13,7 @@ _SMALL_DENSEFLOW = {
         "config": {"steps": 2, "width": 16, "depth": 2, "growth": 8, "context": 8},
     },
 }
-_MUON = {"class_name": "Muon", "weight_decay": None, "adam_weight_decay": None}
+_MUON = Optimizer("Muon", {"weight_decay": None, "adam_weight_decay": None})
 
 # Grcić et al. 2021, with their numbers of epochs. The steps of an epoch are the number of images
 # over the batch size: 781.25 on CIFAR-10; 20,018 and 40,036 on ImageNet and 5,087 on CelebA are
@@ -23,21 +23,20 @@ _AUGMENTED = {"flip": True, "shift": 0.04}
 
 def _dense_flow(model, summary, data, epoch_steps, epochs, last_epochs, decay, **options):
     """A configuration of DenseFlow-74-10 by its published schedule."""
-    schedule = {
-        "class_name": "WarmUp",
-        "learning_rate": 1e-3,
-        "warmup_steps": 5000,
-        "decay": decay,
-        "decay_steps": epoch_steps,
-        "final_rate": 2e-5,
-        "final_start": round(epochs * epoch_steps),
-    }
+    schedule = WarmUp(
+        learning_rate=1e-3,
+        warmup_steps=5000,
+        decay=decay,
+        decay_steps=epoch_steps,
+        final_rate=2e-5,
+        final_start=round(epochs * epoch_steps),
+    )
     return Recipe(
         summary=summary,
         model=model,
         data=data,
         steps=round((epochs + last_epochs) * epoch_steps),
-        optimizer={"class_name": "Adamax"},
+        optimizer=Optimizer("Adamax"),
         schedule=schedule,
         clip_norm=None,
         **options,
@@ -58,11 +57,11 @@ RECIPES = {
             "landmarks": 4,
             "bits": 5,
         },
-        data={"images": "digits"},
+        data=ImageData("digits"),
         batch_size=64,
         steps=2_000,
         optimizer=_MUON,
-        schedule={"class_name": "CosineDecay", "learning_rate": 5e-3, "warmup_steps": 100},
+        schedule=CosineDecay(learning_rate=5e-3, warmup_steps=100),
         report_every=200,
         validation_examples=297,
         importance_samples=100,
@@ -78,17 +77,12 @@ RECIPES = {
             "coupling_growth": 16,
             "landmarks": 7,
         },
-        data={"images": "mnist"},
+        data=ImageData("mnist"),
         batch_size=64,
         steps=28_000,
         jit_compile=True,
         optimizer=_MUON,
-        schedule={
-            "class_name": "CosineDecay",
-            "learning_rate": 6e-3,
-            "warmup_steps": 200,
-            "restarts": [[10_000, 3e-3]],
-        },
+        schedule=CosineDecay(learning_rate=6e-3, warmup_steps=200, restarts=((10_000, 3e-3),)),
         report_every=500,
         validation_examples=500,
         importance_samples=100,
@@ -96,7 +90,7 @@ RECIPES = {
     "denseflow_cifar10_paper": _dense_flow(
         "denseflow_cifar10",
         "DenseFlow-74-10 on CIFAR-10, as published.",
-        {"images": "cifar10", **_AUGMENTED},
+        ImageData("cifar10", **_AUGMENTED),
         epoch_steps=781.25,
         epochs=400,
         last_epochs=20,
@@ -107,7 +101,7 @@ RECIPES = {
     "denseflow_imagenet32_paper": _dense_flow(
         "denseflow_imagenet32",
         "DenseFlow-74-10 on ImageNet32, as published.",
-        {"images": "downsampled_imagenet/32x32", "test": "validation", **_AUGMENTED},
+        ImageData("downsampled_imagenet/32x32", test="validation", **_AUGMENTED),
         epoch_steps=20_000,
         epochs=20,
         last_epochs=2,
@@ -118,7 +112,7 @@ RECIPES = {
     "denseflow_imagenet64_paper": _dense_flow(
         "denseflow_imagenet64",
         "DenseFlow-74-10 on ImageNet64, as published.",
-        {"images": "downsampled_imagenet/64x64", "test": "validation", **_AUGMENTED},
+        ImageData("downsampled_imagenet/64x64", test="validation", **_AUGMENTED),
         epoch_steps=40_000,
         epochs=10,
         last_epochs=1,
@@ -129,7 +123,7 @@ RECIPES = {
     "denseflow_celeba_paper": _dense_flow(
         "denseflow_celeba",
         "DenseFlow-74-10 on CelebA at 64×64, as published.",
-        {"images": "celeb_a", "resize": 64, "flip": True},
+        ImageData("celeb_a", resize=64, flip=True),
         epoch_steps=5100,
         epochs=50,
         last_epochs=5,

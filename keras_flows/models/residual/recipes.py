@@ -1,6 +1,6 @@
 """Training recipes of i-DenseNet and Residual Flow."""
 
-from keras_flows.training.recipe import Recipe
+from keras_flows.training.recipe import CosineDecay, ImageData, Optimizer, Recipe, ToyData, WarmUp
 
 # Small flows on images, for two CPU cores: squeezed first, and few channels. MNIST is resized to 32
 # as in the published experiments, and both flows on it have as many parameters (579,154, and
@@ -15,37 +15,37 @@ _SMALL = {
 _DENSE = {**_SMALL, "depth": 3, "growth": 16}
 _MNIST = {"coeff": 0.93, "alpha": 1e-6}
 _ON_MNIST = {
-    "data": {"images": "mnist", "resize": 32},
+    "data": ImageData("mnist", resize=32),
     "batch_size": 64,
     "steps": 10_000,
-    "optimizer": {"class_name": "Adam", "beta_1": 0.9, "beta_2": 0.99},
-    "schedule": {"class_name": "CosineDecay", "learning_rate": 2e-3, "warmup_steps": 500},
+    "optimizer": Optimizer("Adam", {"beta_1": 0.9, "beta_2": 0.99}),
+    "schedule": CosineDecay(learning_rate=2e-3, warmup_steps=500),
     "ema": 0.999,
     "report_every": 500,
     "validation_examples": 500,
 }
 
-_MUON = {"class_name": "Muon", "weight_decay": None, "adam_weight_decay": None}
+_MUON = Optimizer("Muon", {"weight_decay": None, "adam_weight_decay": None})
 
 # Perugachi-Diaz et al. 2021 and Chen et al. 2019. The batch size of 64 and the averages' momentum
 # of 0.999 are not in the texts at hand, nor are the epochs on data other than MNIST: on CIFAR-10
 # and ImageNet32 they are those of DenseFlow.
 _LIPSCHITZ = {
     "batch_size": 64,
-    "optimizer": {"class_name": "Adam", "beta_1": 0.9, "beta_2": 0.99},
-    "schedule": {"class_name": "WarmUp", "learning_rate": 1e-3, "warmup_steps": 1000},
+    "optimizer": Optimizer("Adam", {"beta_1": 0.9, "beta_2": 0.99}),
+    "schedule": WarmUp(learning_rate=1e-3, warmup_steps=1000),
     "clip_norm": 1.0,
     "ema": 0.999,
 }
 _MNIST_PAPER = {
     **_LIPSCHITZ,
-    "data": {"images": "mnist", "resize": 32},
+    "data": ImageData("mnist", resize=32),
     "steps": 187_500,  # 200 epochs
     "report_every": 625,
 }
 _CIFAR10_PAPER = {
     **_LIPSCHITZ,
-    "data": {"images": "cifar10", "flip": True},
+    "data": ImageData("cifar10", flip=True),
     "steps": 312_500,  # 400 epochs
     "report_every": 625,
 }
@@ -81,12 +81,12 @@ def _toy(prefix, density):
             "activation": {"class_name": "lipswish", "config": {"beta": 40.0}},
             **arguments,
         },
-        data={"toy": density},
+        data=ToyData(density),
         steps=4000,
         batch_size=500,
         # Its updates have one spectral norm, like the matrices they change.
         optimizer=_MUON,
-        schedule={"class_name": "CosineDecay", "learning_rate": 6e-3, "warmup_steps": 200},
+        schedule=CosineDecay(learning_rate=6e-3, warmup_steps=200),
         clip_norm=10.0,
         validation_examples=10_000,
     )
@@ -99,11 +99,11 @@ RECIPES = {
         summary="A small i-DenseNet with learnable concatenation on 8×8 handwritten digits." + _GPU,
         model="IDenseNet",
         arguments={**_DENSE, "bits": 5},
-        data={"images": "digits"},
+        data=ImageData("digits"),
         steps=6000,
         batch_size=64,
-        optimizer={"class_name": "Adam", "beta_1": 0.9, "beta_2": 0.99},
-        schedule={"class_name": "CosineDecay", "learning_rate": 2e-3, "warmup_steps": 500},
+        optimizer=Optimizer("Adam", {"beta_1": 0.9, "beta_2": 0.99}),
+        schedule=CosineDecay(learning_rate=2e-3, warmup_steps=500),
         ema=0.999,
         report_every=250,
         validation_examples=297,
@@ -160,7 +160,7 @@ RECIPES = {
     "idensenet_imagenet32_paper": Recipe(
         summary="i-DenseNet with learnable concatenation on ImageNet32, as published.",
         model="idensenet_imagenet32",
-        data={"images": "downsampled_imagenet/32x32", "test": "validation"},
+        data=ImageData("downsampled_imagenet/32x32", test="validation"),
         steps=400_000,  # 20 epochs
         report_every=1000,
         **_LIPSCHITZ,

@@ -1,0 +1,76 @@
+"""What a run leaves to resume from: its recipe, its state, its history."""
+
+import dataclasses
+import json
+
+from keras_flows.models import registry
+from keras_flows.training.recipe import Recipe
+
+
+def check(state, recipe, resume):
+    """Checks that a run may begin, or go on from a saved state.
+
+    Args:
+        state: Path of the state, in the folder of the run.
+        recipe: The recipe that is to be run.
+        resume: Whether to go on from a state.
+
+    Raises:
+        ValueError: If there is a state and `resume` is not set, or that state is of another recipe
+            than this one, or this one up to a restart.
+    """
+    if not state.exists():
+        return
+    if not resume:
+        raise ValueError(
+            f"{state} is there from a run before: resume it (--resume), or remove {state.parent}."
+        )
+    before = read_recipe(state.parent / "recipe.json").to_json()
+    now = _first_cycles(recipe, before["steps"]).to_json()
+    changed = [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in now | before
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ValueError(
+            f"{state} is of another recipe: {'; '.join(changed)}. Choose another output folder."
+        )
+
+
+def write_recipe(path, recipe):
+    """Writes the recipe of a run."""
+    path.write_text(json.dumps(recipe.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_recipe(path):
+    """Reads the recipe of a run, of this version or an earlier one.
+
+    Raises:
+        ValueError: If the file is missing or holds none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        arguments = registry.upgraded(content["model"], content["arguments"])
+        return Recipe.from_json({**content, "arguments": arguments})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not the recipe of a run ({error}). Choose another output folder."
+        ) from error
+
+
+def _first_cycles(recipe, steps):
+    """The recipe up to a restart at that step; where there is none, the whole recipe."""
+    schedule = recipe.schedule.until(steps)
+    if schedule is None:
+        return recipe
+    return dataclasses.replace(recipe, steps=steps, schedule=schedule)
+
+
+def drop_rows(path, epoch):
+    """Leaves out the rows of a history that a resumed run will write again."""
+    if not path.exists():
+        return
+    rows = path.read_bytes().splitlines(keepends=True)
+    kept = [row for row in rows[1:] if int(row.split(b",")[0]) < epoch]
+    path.write_bytes(b"".join([*rows[:1], *kept]) if kept else b"")
