@@ -10,11 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import calls
-from keras_flows.errors import ExportError
 from keras_flows.noise import InputNoise, SeededNoise
+from keras_flows.numerics.fixed_point import without_gradients
 from keras_flows.numerics.log_det import Unbiased
-
-DTYPES = ("float32", "float64")
 
 
 class Function(NamedTuple):
@@ -37,13 +35,28 @@ class Function(NamedTuple):
 
 
 def _encode(made, x, context=None, noise=None):
-    density = made.flow.density(x, context, None if noise is None else FixedTermsNoise(noise))
+    source = None if noise is None else FixedTermsNoise(noise)
+    density = made.flow.density(x, _for_each(x, context), source)
     return {"log_prob": density.log_prob, "z": density.z, "log_det": density.log_det}
 
 
 def _decode(made, z, context=None, noise=None):
     source = None if noise is None else FixedTermsNoise(noise)
-    return {"x": calls.decode(made.flow, z, context, source)}
+    return {"x": calls.decode(made.flow, z, _for_each(z, context), source)}
+
+
+def _for_each(x, context):
+    """The context, tied to the number of examples: another number of contexts is an error."""
+    if context is None:
+        return None
+    number = tf.shape(x)[:1]
+    # For TensorFlow, which leaves a reshape out where it thinks that it changes nothing; ONNX has
+    # no assertions.
+    message = "Cannot reshape the contexts: there must be one for each example."
+    with tf.control_dependencies(
+        [tf.debugging.assert_equal(number, tf.shape(context)[:1], message)]
+    ):
+        return tf.reshape(context, tf.concat([number, tf.shape(context)[1:]], axis=0))
 
 
 def _sample(made, count, seed, context=None):
@@ -121,16 +134,9 @@ class Endpoints:
     Args:
         flow: A `keras_flows.Flow`.
 
-    Raises:
-        ExportError: If the flow computes in neither float32 nor float64.
     """
 
     def __init__(self, flow):
-        if flow.compute_dtype not in DTYPES:
-            raise ExportError(
-                f"This flow computes in {flow.compute_dtype}; exports are in "
-                f"{' or '.join(DTYPES)}. Rebuild it with such a dtype and set its weights."
-            )
         self.flow, self._made = flow, {}
 
     def __getitem__(self, function):
@@ -144,7 +150,8 @@ class Endpoints:
         inputs = {name: specs[name] for name in function.inputs if name in specs}
 
         def run(*tensors):
-            return function.run(self, **dict(zip(inputs, tensors, strict=True)))
+            with without_gradients():
+                return function.run(self, **dict(zip(inputs, tensors, strict=True)))
 
         compiled = tf.function(run, list(inputs.values()), autograph=False)
         return Endpoint(compiled, inputs, {name: specs[name] for name in function.outputs})

@@ -83,9 +83,6 @@ def of(flow, kind, noise):
 
     Returns:
         Dictionary from name to `Exported`.
-
-    Raises:
-        ExportError: If the flow computes in neither float32 nor float64.
     """
     made, exported = endpoints.Endpoints(flow), {}
     for name, graph in GRAPHS.items():

@@ -80,8 +80,9 @@ class Manifest(_Strict):
     """The contents of `manifest.json`.
 
     `round_trip` is the flow's own error in decoding what it encoded, `integers` whether its data
-    are integers, and `checksum` the SHA-256 of the manifest without it. `noise_seed` is the seed of
-    the noise in `log_prob_fixed` (see `endpoints.fixed_noise`), None without that graph.
+    are integers, from 0 to `levels - 1`, and `checksum` the SHA-256 of the manifest without it.
+    `noise_seed` is the seed of the noise in `log_prob_fixed` (see `endpoints.fixed_noise`), None
+    without that graph.
     """
 
     format: int = FORMAT
@@ -92,6 +93,7 @@ class Manifest(_Strict):
     note: str | None
     noise_seed: int | None = None
     integers: bool
+    levels: int | None = None
     graphs: dict[str, Graph]
     opset: int | None
     inverse: Inverse | None
@@ -147,6 +149,7 @@ def describe(flow, exported, form, round_trip, noise_seed):
         note=" ".join(notes) or None,
         noise_seed=noise_seed,
         integers=flow.transform.dequantizes,
+        levels=None if flow.bits is None else 2**flow.bits,
         graphs={
             name: Graph(
                 name=name + form.suffix,

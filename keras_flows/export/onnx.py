@@ -80,6 +80,8 @@ class Onnx(write.Format):
             whole, function = endpoint.free or endpoint, graph.function.name
             if function not in models:
                 models[function] = _convert(whole, function, self.opset)
+                if self.opset >= 14:  # where Reshape has the attribute
+                    _allow_no_examples(models[function].graph, set())
             part = _select(models[function], whole, graph.outputs)
             if endpoint.noise is not None:
                 part = _with_noise(part, endpoint.noise)
@@ -229,6 +231,21 @@ def _with_noise(model, values):
     graph.node.extend(nodes)
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
     return fixed
+
+
+def _allow_no_examples(graph, constants):
+    """Takes zeros in the shapes that a graph computes for sizes of batches without examples.
+
+    In ONNX a zero means the size that was there before, unless a Reshape says otherwise.
+    """
+    constants = constants | {tensor.name for tensor in graph.initializer}
+    constants |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] not in constants:
+            node.attribute.add(name="allowzero", i=1, type=2)  # an integer
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _allow_no_examples(attribute.g, constants)
 
 
 def _count_nodes(graph):

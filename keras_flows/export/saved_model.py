@@ -10,15 +10,16 @@ def to_saved_model(flow, folder, seed=0):
     """Writes a flow as a SavedModel, compared with the flow before it gets its place.
 
     Its signatures take and give dictionaries, as TensorFlow Serving does: `log_prob` (x to
-    log_prob; also `serving_default`), `encode` (x to z and log_det), `decode` (z to x; NaN where
-    the inverse does not converge), each for any batch size, and `sample` (count, an int32 scalar,
+    log_prob), `encode` (x to z and log_det), `decode` (z to x; NaN where the inverse does not
+    converge), each for any batch size, and `sample` (count, an int32 scalar,
     and seed, int32 `(2,)`, to x), where the same seed gives the same samples: those of
     `flow.sample(count, seed)`, as long as decoding draws nothing. Conditional flows have the input
     `context` as well (`sample` takes `count` of them, or one), and where random numbers are
     consumed there is an input `noise`, `(batch, n)` standard normal numbers. Where log_prob has it
     there is also `log_prob_fixed` (x to log_prob), in which the noise is a constant drawn from the
-    seed, the same for every example: see docs/export.md for what that makes of the number. The
-    loaded object has the same functions as attributes, which take the inputs in that order.
+    seed, the same for every example: see docs/export.md for what that makes of the number.
+    `serving_default` is `log_prob_fixed` where there is one, else `log_prob`. The loaded object has
+    the same functions as attributes, which take the inputs in that order.
 
     A manifest, and inputs with the flow's outputs on them, are in `assets.extra/`.
 
@@ -57,7 +58,8 @@ class SavedModel(write.Format):
         for name, (graph, endpoint) in exported.items():
             signatures[name] = endpoint.only(graph.outputs)
             setattr(module, name, signatures[name])
-        signatures["serving_default"] = signatures["log_prob"]
+        # Where log_prob takes noise, the graph that needs the data alone.
+        signatures["serving_default"] = signatures.get("log_prob_fixed", signatures["log_prob"])
         tf.saved_model.save(module, str(folder), signatures)
 
     def load(self, folder, described):

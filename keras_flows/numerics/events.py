@@ -16,6 +16,11 @@ def event_size(event_shape):
     return int(np.prod(event_shape, dtype=np.int64))
 
 
+def reshape_events(x, shape):
+    """`(batch, *event)` to `(batch, *shape)`, of a batch without examples too."""
+    return tf.reshape(x, tf.concat([tf.shape(x)[:1], shape], axis=0))
+
+
 def zeros_per_example(x):
     """Zeros of shape `(batch,)`, in the dtype of x."""
     return tf.zeros(tf.shape(x)[:1], x.dtype)

@@ -1,5 +1,7 @@
 """Inversion of `F(x) = x + g(x)` for a contraction g, with gradients."""
 
+import contextlib
+import contextvars
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -12,6 +14,19 @@ from keras_flows.numerics.elimination import solve_identity_plus
 # eight more steps of a contraction by 0.8 leave a sixth of it. A smaller tolerance could not be
 # met where rounding is as large.
 _POLISH = 8
+
+
+_WITH_GRADIENTS = contextvars.ContextVar("with_gradients", default=True)
+
+
+@contextlib.contextmanager
+def without_gradients():
+    """Inverses that are built inside have no gradient: exported graphs could not keep it."""
+    token = _WITH_GRADIENTS.set(False)
+    try:
+        yield
+    finally:
+        _WITH_GRADIENTS.reset(token)
 
 
 class Inversion(NamedTuple):
@@ -167,7 +182,7 @@ def attach_gradient(residual, solve_transposed):
     def with_gradient(residual):
         return residual, solve_transposed
 
-    return with_gradient(residual)
+    return with_gradient(residual) if _WITH_GRADIENTS.get() else residual
 
 
 def mark_unconverged(inversion):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.numerics.events import event_size, zeros_per_example
+from keras_flows.numerics.events import event_size, reshape_events, zeros_per_example
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.composite import Composite, inside
 
@@ -63,7 +63,7 @@ class FactorOut(Composite):
     def _joined(second, z):
         """The latent."""
         sizes = (event_size(second.shape[1:]), event_size(z.shape[1:]))
-        parts = (tf.reshape(part, (-1, n)) for part, n in zip((second, z), sizes, strict=True))
+        parts = (reshape_events(part, (n,)) for part, n in zip((second, z), sizes, strict=True))
         return tf.concat(list(parts), axis=-1)
 
     def _parts(self, latent):
@@ -72,8 +72,8 @@ class FactorOut(Composite):
         size = event_size(second)
         inner_shape = self.inner.encoded_shape(first)
         return (
-            tf.reshape(latent[:, :size], (-1, *second)),
-            tf.reshape(latent[:, size:], (-1, *inner_shape)),
+            reshape_events(latent[:, :size], second),
+            reshape_events(latent[:, size:], inner_shape),
         )
 
     def encode_steps(self, x, context=None, noise=None, training=False):

@@ -1,9 +1,8 @@
 """From images to vectors."""
 
 import keras
-import tensorflow as tf
 
-from keras_flows.numerics.events import event_size, zeros_per_example
+from keras_flows.numerics.events import event_size, reshape_events, zeros_per_example
 from keras_flows.transforms.base import Transform
 
 
@@ -18,7 +17,7 @@ class Flatten(Transform):
         return (event_size(event_shape),)
 
     def encode(self, x, context=None, noise=None, training=False):
-        return tf.reshape(x, (-1, event_size(self.event_shape))), zeros_per_example(x)
+        return reshape_events(x, (event_size(self.event_shape),)), zeros_per_example(x)
 
     def decode(self, z, context=None, noise=None):
-        return tf.reshape(z, (-1, *self.event_shape))
+        return reshape_events(z, self.event_shape)

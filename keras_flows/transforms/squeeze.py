@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.numerics.events import zeros_per_example
+from keras_flows.numerics.events import reshape_events, zeros_per_example
 from keras_flows.transforms.base import Transform
 
 
@@ -50,16 +50,16 @@ class Squeeze(Transform):
     def encode(self, x, context=None, noise=None, training=False):
         height, width, channels = self.encoded_shape(x.shape[1:])
         size = self.factor
-        z = tf.reshape(x, (-1, height, size, width, size, x.shape[-1]))
+        z = reshape_events(x, (height, size, width, size, x.shape[-1]))
         z = tf.transpose(z, (0, 1, 3, 5, 2, 4))
-        return tf.reshape(z, (-1, height, width, channels)), zeros_per_example(x)
+        return reshape_events(z, (height, width, channels)), zeros_per_example(x)
 
     def decode(self, z, context=None, noise=None):
         height, width, channels = z.shape[1:]
         size = self.factor
-        x = tf.reshape(z, (-1, height, width, channels // size**2, size, size))
+        x = reshape_events(z, (height, width, channels // size**2, size, size))
         x = tf.transpose(x, (0, 1, 4, 2, 5, 3))
-        return tf.reshape(x, (-1, height * size, width * size, channels // size**2))
+        return reshape_events(x, (height * size, width * size, channels // size**2))
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}

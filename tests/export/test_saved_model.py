@@ -39,9 +39,10 @@ for folder in sys.argv[1:]:
             np.testing.assert_array_equal(got, module.log_prob_fixed(fed["x"])["log_prob"])
         for key, value in made.items():
             np.testing.assert_allclose(value, arrays[f"made_{key}"][:n], 2e-5, 2e-5)
-    served = module.signatures["serving_default"](**fed)
+    served = module.signatures["serving_default"](x=fed["x"], **rest)
     assert list(served) == ["log_prob"]
-    np.testing.assert_array_equal(served["log_prob"], made["log_prob"])
+    expected = fixed(x=fed["x"], **rest) if noise else made
+    np.testing.assert_array_equal(served["log_prob"], expected["log_prob"])
     draw = {"count": tf.constant(40), "seed": tf.constant([3, 4])}
     first, again = (module.signatures["sample"](**draw, **rest)["x"] for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -132,11 +133,12 @@ def test_a_random_number_of_terms_is_recorded_as_biased(build):
     assert endpoints.likelihood(build("integers")) == "lower_bound"
 
 
-def test_half_precision_is_refused(tmp_path):
-    flow = kf.Flow(kf.transforms.Affine(dtype="float16"), (2,), dtype="float16")
-    with pytest.raises(ExportError, match="float16"):
-        kf.export.to_saved_model(flow, tmp_path / "served")
-    assert list(tmp_path.iterdir()) == []
+def test_the_default_signature_needs_the_data_alone(build, tmp_path):
+    for kind, needed in (("chain", {"x"}), ("integers", {"x"})):
+        folder = tmp_path / kind
+        kf.export.to_saved_model(build(kind), folder)
+        default = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        assert set(default.structured_input_signature[1]) == needed
 
 
 def test_a_flow_that_changes_meanwhile_is_an_error_and_leaves_nothing(build, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.layers.coupling.convolution import convolution
+from keras_flows.numerics.events import reshape_events
 
 LAYOUTS = ("published", "proper")
 _INVERSE_STEPS = 6
@@ -88,7 +89,7 @@ class NystromAttention(keras.layers.Layer):
         qkv = self.qkv(x)
         if published:
             qkv = tf.transpose(qkv, (0, 3, 1, 2))
-        qkv = tf.reshape(qkv, (-1, tokens, 3, self.heads, self.embedding // self.heads))
+        qkv = reshape_events(qkv, (tokens, 3, self.heads, self.embedding // self.heads))
         # Half precision is not enough for the pseudo-inverse.
         qkv = tf.cast(qkv, self.variable_dtype)
         # Heads become an axis beside the batch.
@@ -96,10 +97,10 @@ class NystromAttention(keras.layers.Layer):
         y = tf.cast(self._attend(q, k, v), x.dtype)
         y = tf.transpose(y, (0, 2, 1, 3))
         if published:
-            y = tf.reshape(y, (-1, self.embedding, height, width))
+            y = reshape_events(y, (self.embedding, height, width))
             y = tf.transpose(y, (0, 2, 3, 1))
         else:
-            y = tf.reshape(y, (-1, height, width, self.embedding))
+            y = reshape_events(y, (height, width, self.embedding))
         return self.output_conv(y)
 
     def _attend(self, q, k, v):
@@ -120,8 +121,8 @@ class NystromAttention(keras.layers.Layer):
 
     def _means(self, q):
         tokens, size = q.shape[2:]
-        groups = (-1, self.heads, self.landmarks, tokens // self.landmarks, size)
-        return tf.reduce_mean(tf.reshape(q, groups), axis=3)
+        groups = (self.heads, self.landmarks, tokens // self.landmarks, size)
+        return tf.reduce_mean(reshape_events(q, groups), axis=3)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

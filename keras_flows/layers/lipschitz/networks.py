@@ -15,6 +15,7 @@ from keras_flows.layers.lipschitz.concatenation import LipschitzConcatenation
 from keras_flows.layers.lipschitz.layer import LipschitzLayer
 from keras_flows.layers.lipschitz.spectral import SpectralDense
 from keras_flows.layers.lipschitz.spectral_conv import SpectralConv2D
+from keras_flows.numerics.events import reshape_events
 
 
 class _ActivationConfig:
@@ -132,7 +133,7 @@ class ConditionedDense(_ActivationConfig, _ScaledLayer):
             return y
         shift = self.context_dense(context)
         if self.kernel_size is not None:
-            shift = tf.reshape(shift, (-1, 1, 1, self.units))
+            shift = reshape_events(shift, (1, 1, self.units))
         return y + shift
 
     def scaled_jvp(self, x, tangents, scale, context, training):

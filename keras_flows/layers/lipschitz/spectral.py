@@ -151,7 +151,9 @@ class SpectralLayer(LipschitzLayer):
     def _stacked(self, x, kernel):
         """The linear map on `(k, batch, ...)`, as one batch of k * batch."""
         shape = tf.shape(x)
-        y = self.linear(tf.reshape(x, tf.concat([[-1], shape[2:]], axis=0)), kernel)
+        y = self.linear(
+            tf.reshape(x, tf.concat([[shape[0] * shape[1]], shape[2:]], axis=0)), kernel
+        )
         return tf.reshape(y, tf.concat([shape[:2], tf.shape(y)[1:]], axis=0))
 
     def power_iteration(self, kernel, u, v, iterations):

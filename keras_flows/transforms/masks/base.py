@@ -1,8 +1,7 @@
 """The contract of a mask."""
 
-import tensorflow as tf
-
 from keras_flows.numerics.configured import Configured
+from keras_flows.numerics.events import reshape_events
 
 
 class Mask(Configured):
@@ -43,4 +42,4 @@ class Mask(Configured):
         Channel `parameters * j + k` that the network makes is parameter k of channel j.
         """
         *positions, channels = made.shape[1:]
-        return tf.reshape(made, (-1, *positions, channels // parameters, parameters))
+        return reshape_events(made, (*positions, channels // parameters, parameters))
