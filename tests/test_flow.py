@@ -289,8 +289,8 @@ def test_a_nan_log_det_is_named_too(x):
     ("arguments", "message"),
     [
         ({"event_shape": (3,)}, r"must broadcast to the event shape \(3,\)"),
-        ({"event_shape": 2}, r"event_shape is a tuple of sizes, such as \(2,\)"),
-        ({"event_shape": (-2,)}, "event_shape must have at least one axis, all positive"),
+        ({"event_shape": 2}, r"event_shape must be a tuple of positive sizes, such as \(2,\)"),
+        ({"event_shape": (-2,)}, "event_shape must be a tuple of positive sizes"),
         ({"seed": 2**31}, "seed must be from 0 to 2"),
         ({"context_embedding": keras.layers.Dense(3)}, "context_embedding needs a context_shape"),
     ],

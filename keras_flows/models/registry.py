@@ -2,6 +2,7 @@
 
 from keras_flows import checks
 from keras_flows.models import denseflow, residual
+from keras_flows.models.arguments import ModelFlow
 
 FAMILIES = (
     residual.FAMILY,
@@ -57,4 +58,6 @@ def upgraded(name, arguments):
         arguments: A dictionary.
     """
     kind = CONFIGURATIONS[name][0] if name in CONFIGURATIONS else MODELS.get(name)
-    return arguments if kind is None else kind.upgrade(dict(arguments))
+    if not isinstance(kind, type) or not issubclass(kind, ModelFlow):
+        return arguments
+    return kind.upgrade(dict(arguments))

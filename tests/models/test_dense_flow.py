@@ -250,17 +250,17 @@ def test_the_view_of_tensorflow_probability():
     [
         ({"event_shape": (6, 4, 1)}, r"of 2 blocks .* divisible by 4; got \(6, 4, 1\)"),
         ({"event_shape": (16,)}, r"takes images .*; got \(16,\)"),
-        ({"units": ()}, "at least one block"),
+        ({"units": ()}, r"units, .* must be a sequence of integers.* got \(\)"),
         ({"units": 2}, r"are sequences, .*; got 2 and \(1, 2\)"),
-        ({"units": (2, 0)}, "units or modules must be an integer, at least 1; got 0"),
+        ({"units": (2, 0)}, "Every number in units, .* must be an integer, at least 1; got 0"),
         ({"modules": (1,)}, r"one number for every block; got \[2, 1\] and \[1\]"),
-        ({"growth": -1}, "growth, where it is not 0, must be an integer, at least 1; got -1"),
+        ({"growth": -1}, "growth must be an integer, at least 0; got -1"),
         ({"width": (4, 4, 4)}, "width has 3 numbers for 2 blocks"),
         ({"width": 5}, "half of the channels; got 5"),
         ({"landmarks": 3}, r"2×2 = 4 positions; got 3\. Possible are 1, 2, 4"),
         ({"dequantization": "none"}, "Unknown dequantization 'none'. Known: uniform, variational"),
         ({"attention": "full"}, "'published' or 'proper'; got 'full'"),
-        ({"bits": 17}, "bits must be from 1 to 16; got 17"),
+        ({"bits": 17}, "bits must be an integer from 1 to 16; got 17"),
     ],
 )
 def test_errors(arguments, message):

@@ -301,12 +301,12 @@ def test_too_few_iterations_are_an_error_not_a_picture(stretched):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"blocks": 4}, r"On images, blocks is the number .*\(16, 16, 16\); got 4"),
-        ({"blocks": ()}, r"On images, blocks is the number of .*; got \(\)"),
-        ({"blocks": (2, 0)}, "blocks at every scale must be an integer, at least 1; got 0"),
+        ({"blocks": 4}, "blocks, .* must be a sequence of integers.* got 4"),
+        ({"blocks": ()}, r"blocks, .* must be a sequence of integers.* got \(\)"),
+        ({"blocks": (2, 0)}, "Every number in blocks, .* at least 1; got 0"),
         ({"event_shape": (5, 4, 1)}, r"height and width divisible by 2; got \(5, 4, 1\)"),
         ({"fully_connected": {"blocks": -1}}, "where it is not 0, must be an integer.* got -1"),
-        ({"bits": 0}, "bits must be from 1 to 16; got 0"),
+        ({"bits": 0}, "bits must be an integer from 1 to 16; got 0"),
         ({"alpha": 0.5}, r"alpha must be in \[0, 0.5\); got 0.5"),
         ({"growth": 3, "activation": "clipswish"}, "growth must .* divisible by 2; got 3"),
     ],

@@ -329,8 +329,8 @@ def test_names():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PowerSeries(0), "terms must be at least 1; got 0"),
-        (lambda: PowerSeries(3, probes=0), "probes must be at least 1; got 0"),
+        (lambda: PowerSeries(0), "terms must be an integer, at least 1; got 0"),
+        (lambda: PowerSeries(3, probes=0), "probes must be an integer, at least 1; got 0"),
         (
             lambda: PowerSeries(3, probe="sign"),
             "probe must be 'normal' or 'rademacher'; got 'sign'",

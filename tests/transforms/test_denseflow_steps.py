@@ -167,7 +167,7 @@ def test_the_density_of_the_variational_noise_integrates_to_one():
 def test_errors_of_the_variational_dequantization():
     with pytest.raises(ValueError, match="divisible by 2"):
         transforms.VariationalDequantization().build((None, 3, 4, 1))
-    with pytest.raises(ValueError, match="bits must be from 1 to 16; got 0"):
+    with pytest.raises(ValueError, match="bits must be an integer from 1 to 16; got 0"):
         transforms.VariationalDequantization(0)
     with pytest.raises(ValueError, match="steps must be an integer, at least 1; got 0"):
         transforms.VariationalDequantization(steps=0)
