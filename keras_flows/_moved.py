@@ -4,6 +4,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
+import types
 import warnings
 
 # By the old name, without the package's, in version 0.1. To be deleted in version 0.3.
@@ -94,7 +95,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-class _Alias(type(sys)):
+class _Alias(types.ModuleType):
     """A module that has the attributes of another."""
 
     def __init__(self, name, home):
