@@ -12,6 +12,7 @@ MODULES = {
     "added_noise": "models.denseflow.added_noise",
     "diagnosis": "transforms.diagnosis",
     "elimination": "numerics.elimination",
+    "export.parity": "export.compare",
     "evaluate": "measure.evaluation",
     "fixed_point": "numerics.fixed_point",
     "image_grid": "plot.tiles",
@@ -39,11 +40,15 @@ MODULES = {
     "tables": "data.tables",
     "transforms.affine_coupling": "transforms.coupling",
     "transforms.cross_unit_coupling": "models.denseflow.cross_unit_coupling",
+    "zoo.checkpoint_denseflow": "models.denseflow.checkpoint",
+    "zoo.checkpoint_images": "models.residual.checkpoint_images",
+    "zoo.weight": "models.weight",
 }
 
 
 # Names inside modules, by the module's name without the package's: where each is now.
 NAMES = {
+    "recipes": {"Recipe": "training.recipe"},
     "transforms": {
         "CrossUnitBlock": "models.denseflow",
         "CrossUnitCoupling": "models.denseflow",
@@ -103,7 +108,9 @@ class _Alias(types.ModuleType):
         self._home = home
 
     def __getattr__(self, name):
-        return getattr(self._home, name)
+        if hasattr(self._home, name):
+            return getattr(self._home, name)
+        return attribute(self.__name__, name)
 
 
 def install():
