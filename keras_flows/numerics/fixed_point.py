@@ -2,7 +2,7 @@
 
 import contextlib
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -21,7 +21,7 @@ _WITH_GRADIENTS = contextvars.ContextVar("with_gradients", default=True)
 
 
 @contextlib.contextmanager
-def without_gradients():
+def without_gradients() -> Iterator[None]:
     """Inverses that are built inside have no gradient: exported graphs could not keep it."""
     token = _WITH_GRADIENTS.set(False)
     try:

@@ -1,5 +1,7 @@
 """The contract of a mask."""
 
+import tensorflow as tf
+
 from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.events import reshape_events
 
