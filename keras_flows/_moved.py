@@ -4,6 +4,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
+import types
 import warnings
 
 # By the old name, without the package's, in version 0.1. To be deleted in version 0.3.
@@ -11,6 +12,7 @@ MODULES = {
     "added_noise": "models.denseflow.added_noise",
     "diagnosis": "transforms.diagnosis",
     "elimination": "numerics.elimination",
+    "export.parity": "export.compare",
     "evaluate": "measure.evaluation",
     "fixed_point": "numerics.fixed_point",
     "image_grid": "plot.tiles",
@@ -38,11 +40,15 @@ MODULES = {
     "tables": "data.tables",
     "transforms.affine_coupling": "transforms.coupling",
     "transforms.cross_unit_coupling": "models.denseflow.cross_unit_coupling",
+    "zoo.checkpoint_denseflow": "models.denseflow.checkpoint",
+    "zoo.checkpoint_images": "models.residual.checkpoint_images",
+    "zoo.weight": "models.weight",
 }
 
 
 # Names inside modules, by the module's name without the package's: where each is now.
 NAMES = {
+    "recipes": {"Recipe": "training.recipe"},
     "transforms": {
         "CrossUnitBlock": "models.denseflow",
         "CrossUnitCoupling": "models.denseflow",
@@ -94,7 +100,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-class _Alias(type(sys)):
+class _Alias(types.ModuleType):
     """A module that has the attributes of another."""
 
     def __init__(self, name, home):
@@ -102,7 +108,9 @@ class _Alias(type(sys)):
         self._home = home
 
     def __getattr__(self, name):
-        return getattr(self._home, name)
+        if hasattr(self._home, name):
+            return getattr(self._home, name)
+        return attribute(self.__name__, name)
 
 
 def install():

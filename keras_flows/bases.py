@@ -5,13 +5,14 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import sum_event
 
 
 class Base(keras.layers.Layer):
     """A density on latents, with `log_prob` and `sample`."""
 
-    def get_config(self):
+    def get_config(self) -> dict:
         # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
         return super().get_config()
 
@@ -20,11 +21,18 @@ class Base(keras.layers.Layer):
 class StandardNormal(Base):
     """`N(0, I)` over the event: `ln p(z) = -(|z|^2 + D ln 2 pi) / 2`."""
 
-    def log_prob(self, z):
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
         return -0.5 * sum_event(tf.square(z) + math.log(2.0 * math.pi))
 
-    def sample(self, batch, event_shape, noise, temperature, dtype):
+    def sample(
+        self,
+        batch: int | tf.Tensor,
+        event_shape: tuple[int, ...],
+        noise: Noise,
+        temperature: float | tf.Tensor,
+        dtype: str,
+    ) -> tf.Tensor:
         """Draws of shape `(batch, *event_shape)`, their deviation scaled by the temperature."""
         return temperature * noise.normal(batch, event_shape, dtype)
 
@@ -39,19 +47,26 @@ class ChannelNormal(Base):
     Source: Grcić et al. 2021, *Densely connected normalizing flows*, and its published models.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         channels = (input_shape[-1],)
         self.loc = self.add_weight(name="loc", shape=channels, initializer="zeros")
         self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
         self.built = True
 
-    def log_prob(self, z):
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
         log_scale = tf.convert_to_tensor(self.log_scale)
         e = (z - self.loc) * tf.exp(-log_scale)
         return -sum_event(0.5 * (tf.square(e) + math.log(2.0 * math.pi)) + log_scale)
 
-    def sample(self, batch, event_shape, noise, temperature, dtype):
+    def sample(
+        self,
+        batch: int | tf.Tensor,
+        event_shape: tuple[int, ...],
+        noise: Noise,
+        temperature: float | tf.Tensor,
+        dtype: str,
+    ) -> tf.Tensor:
         """Draws of shape `(batch, *event_shape)`, their deviation scaled by the temperature."""
         e = noise.normal(batch, event_shape, dtype)
         return self.loc + temperature * tf.exp(tf.convert_to_tensor(self.log_scale)) * e

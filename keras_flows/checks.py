@@ -3,7 +3,10 @@
 import difflib
 import math
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,13 +15,16 @@ TINY, LARGE = sys.float_info.min, sys.float_info.max
 EPSILON = sys.float_info.epsilon
 
 
-def suggestion(name, names):
+Entry = TypeVar("Entry")
+
+
+def suggestion(name: object, names: Iterable[str]) -> str:
     """`" Did you mean …?"` with the nearest of some names, or nothing."""
     near = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def known(name, table, what):
+def known(name: object, table: Mapping[str, Entry], what: str) -> Entry:
     """The entry of a table by name, or an error with the nearest name and all that there are.
 
     Args:
@@ -33,7 +39,7 @@ def known(name, table, what):
     )
 
 
-def known_names(given, names, what):
+def known_names(given: Iterable[str], names: Iterable[str], what: str) -> None:
     """Checks that all keys of a dictionary are names of arguments."""
     for name in given:
         if name not in names:
@@ -43,7 +49,7 @@ def known_names(given, names, what):
             )
 
 
-def instance(value, kind, name):
+def instance(value: Any, kind: type | tuple[type, ...], name: str) -> None:
     """A value of a class, or of one of several."""
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
@@ -51,13 +57,13 @@ def instance(value, kind, name):
         raise ValueError(f"{name} must be a {needed}; got {value!r}.")
 
 
-def count(n, name, least=1):
+def count(n: Any, name: str, least: int = 1) -> None:
     """An integer, at least 1 or another number."""
     if not _is_integer(n) or n < least:
         raise ValueError(f"{name} must be an integer, at least {least}; got {n!r}.")
 
 
-def number(value, name, low, high, needed):
+def number(value: Any, name: str, low: float, high: float, needed: str) -> None:
     """A real number, at least `low` and at most `high`.
 
     Args:
@@ -72,25 +78,25 @@ def number(value, name, low, high, needed):
         raise ValueError(f"{name} must be {needed}; got {value!r}.")
 
 
-def positive(value, name, most=math.inf):
+def positive(value: Any, name: str, most: float = math.inf) -> None:
     """A number above 0; below infinity, or at most another number."""
     upto = "a positive number" if most == math.inf else f"in (0, {most:g}]"
     number(value, name, TINY, min(most, LARGE), upto)
 
 
-def flag(value, name):
+def flag(value: Any, name: str) -> None:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be True or False; got {value!r}.")
 
 
-def bits(value):
+def bits(value: Any) -> None:
     """The number of bits of an integer."""
     if not _is_integer(value) or not 1 <= value <= 16:
         raise ValueError(f"bits must be an integer from 1 to 16; got {value!r}.")
 
 
-def counts(values, name):
+def counts(values: Any, name: str) -> None:
     """A sequence of positive integers, at least one."""
     if not isinstance(values, (list, tuple)) or not values:
         raise ValueError(f"{name} must be a sequence of integers, such as (4, 4); got {values!r}.")
@@ -98,7 +104,7 @@ def counts(values, name):
         count(value, f"Every number in {name}")
 
 
-def precision(layer):
+def precision(layer: keras.layers.Layer) -> None:
     """Checks that a flow or a transform computes in float32 or float64."""
     policy = layer.dtype_policy
     if policy.compute_dtype != policy.variable_dtype or policy.name not in DTYPES:
@@ -109,7 +115,7 @@ def precision(layer):
         )
 
 
-def shape(given, name, least_axes=0):
+def shape(given: Any, name: str, least_axes: int = 0) -> tuple[int, ...]:
     """A tuple of positive integers, from a sequence of them."""
     if not isinstance(given, (tuple, list)) or not all(_is_integer(n) and n > 0 for n in given):
         raise ValueError(
@@ -121,7 +127,7 @@ def shape(given, name, least_axes=0):
     return tuple(int(n) for n in given)
 
 
-def event_shape(given):
+def event_shape(given: Any) -> tuple[int, ...]:
     """The shape of an event, a tuple."""
     return shape(given, "event_shape", least_axes=1)
 
@@ -130,7 +136,7 @@ def _is_integer(n):
     return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 
-def build_once(layer, input_shape):
+def build_once(layer: keras.layers.Layer, input_shape: tuple) -> None:
     """Builds a layer for an input shape, unless it was built before, as deserialised ones are."""
     if not layer.built:
         layer.build(input_shape)
@@ -170,7 +176,7 @@ def _finite(value, name):
         )
 
 
-def batch_shape(given, shape, name):
+def batch_shape(given: tuple | tf.TensorShape, shape: tuple[int, ...], name: str) -> None:
     """Checks that `given` can be the shape of a nonempty batch of examples of `shape`."""
     given = tf.TensorShape(given)
     needed = f"(batch, {', '.join(map(str, shape))})"
@@ -183,7 +189,13 @@ def batch_shape(given, shape, name):
         raise ValueError(f"{name} is an empty batch; at least one example is needed.")
 
 
-def batch(value, shape, dtype, name, finite=True):
+def batch(
+    value: Any,
+    shape: tuple[int, ...],
+    dtype: str | tf.DType,
+    name: str,
+    finite: bool = True,
+) -> tf.Tensor:
     """A nonempty batch of examples of the given shape, all numbers finite unless told otherwise.
 
     Returns:
@@ -198,7 +210,7 @@ def batch(value, shape, dtype, name, finite=True):
     return value
 
 
-def labels(value, number):
+def labels(value: Any, number: int) -> Any:
     """Labels: integers from 0 to `number - 1`.
 
     Eagerly anything else is an error; in a graph it becomes -1, which `Flow.embed` makes NaN.
@@ -222,7 +234,14 @@ def labels(value, number):
     return value
 
 
-def context(value, shape, x, dtype, finite=True, number=None):
+def context(
+    value: Any,
+    shape: tuple[int, ...] | None,
+    x: tf.Tensor,
+    dtype: str | tf.DType,
+    finite: bool = True,
+    number: int | None = None,
+) -> tf.Tensor | None:
     """The context of every example of x, or None for a flow without context.
 
     Args:
@@ -261,11 +280,13 @@ def context(value, shape, x, dtype, finite=True, number=None):
     return value
 
 
-def context_size(context_shape, embedding):
+def context_size(
+    context_shape: tuple[int, ...] | None, embedding: keras.layers.Layer | None
+) -> int | None:
     """The size of the context vector that the networks see, None without a context."""
     if context_shape is None:
         return None
-    given = (None, *shape(context_shape, "context_shape"))
+    given: tuple = (None, *shape(context_shape, "context_shape"))
     if embedding is not None:
         given = embedding.compute_output_shape(given)
     if len(given) != 2:

@@ -4,18 +4,26 @@ Longer than other files, so that all that people call on a flow stands in one pl
 """
 
 import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_flows import calls, checks
 from keras_flows.bases import Base, StandardNormal
-from keras_flows.measure.certificate import certify
-from keras_flows.noise import ScaledNoise, SeededNoise, fresh_seed
+from keras_flows.measure.certificate import Certificate, certify
+from keras_flows.noise import Noise, ScaledNoise, Seed, SeededNoise, fresh_seed
 from keras_flows.numerics import events
 from keras_flows.training.model import MaximumLikelihood
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.residual import ResidualBlock
+
+if TYPE_CHECKING:
+    from keras_flows.tfp import FlowBijector, FlowDistribution
+    from keras_flows.zoo.metadata import Metadata
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -50,13 +58,13 @@ class Flow(MaximumLikelihood):
 
     def __init__(
         self,
-        transform,
-        event_shape,
-        context_shape=None,
-        context_embedding=None,
-        base=None,
-        seed=0,
-        **kwargs,
+        transform: Transform,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None = None,
+        context_embedding: keras.layers.Layer | None = None,
+        base: Base | None = None,
+        seed: int = 0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.event_shape = checks.event_shape(event_shape)
@@ -79,7 +87,7 @@ class Flow(MaximumLikelihood):
         self.latent_shape = tuple(transform.encoded_shape(self.event_shape))
         self.base = StandardNormal(dtype=self.dtype_policy) if base is None else base
         checks.instance(self.base, Base, "base")
-        if self.context_embedding is not None:
+        if self.context_embedding is not None and self.context_shape is not None:
             checks.build_once(self.context_embedding, (None, *self.context_shape))
         checks.build_once(self.base, (None, *self.latent_shape))
         self.calls = calls.Caller(self)
@@ -89,21 +97,21 @@ class Flow(MaximumLikelihood):
     # What the flow is ---------------------------------------------------------------------
 
     @property
-    def likelihood(self):
+    def likelihood(self) -> str:
         """What `log_prob` is: `"exact"`, `"unbiased"`, `"lower_bound"` or `"biased"`."""
         return self.transform.likelihood
 
     @property
-    def bits(self):
+    def bits(self) -> int | None:
         """How many bits the integers have that the flow is on; None for continuous data."""
         return next((step.bits for step in self.transform.innermost() if step.dequantizes), None)
 
     @property
-    def blocks(self):
+    def blocks(self) -> list[ResidualBlock]:
         """The residual blocks, in the order of encoding."""
         return [step for step in self.transform.innermost() if isinstance(step, ResidualBlock)]
 
-    def noise_shape(self, direction):
+    def noise_shape(self, direction: str) -> tuple[int]:
         """How many standard normal numbers an example consumes, as the shape `(n,)`.
 
         Args:
@@ -113,7 +121,7 @@ class Flow(MaximumLikelihood):
             raise ValueError(f"direction must be 'encode' or 'decode'; got {direction!r}.")
         return (self.transform.noise_size(direction),)
 
-    def certify(self):
+    def certify(self) -> Certificate:
         """Certified Lipschitz bounds of all residual blocks; see `keras_flows.measure`."""
         return certify(self)
 
@@ -121,14 +129,14 @@ class Flow(MaximumLikelihood):
 
     def log_prob(
         self,
-        x,
-        context=None,
-        noise=None,
-        seed=None,
-        training=False,
-        num_probes=1,
-        num_importance_samples=None,
-    ):
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        noise: Noise | Sequence[ArrayLike] | None = None,
+        seed: Seed | None = None,
+        training: bool = False,
+        num_probes: int = 1,
+        num_importance_samples: int | None = None,
+    ) -> tf.Tensor:
         """Log-density of examples, in nats.
 
         Args:
@@ -169,7 +177,14 @@ class Flow(MaximumLikelihood):
             raise ValueError("Recorded noise is for one draw; leave num_probes out.")
         return tf.reduce_mean(self.log_prob_draws(x, num_probes, context, seed, training), axis=0)
 
-    def log_prob_draws(self, x, num_probes, context=None, seed=None, training=False):
+    def log_prob_draws(
+        self,
+        x: ArrayLike,
+        num_probes: int,
+        context: ArrayLike | None = None,
+        seed: Seed | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Independent draws of a log_prob that is random.
 
         Their mean over the first axis is `log_prob(x, num_probes=num_probes)` with the same seed,
@@ -202,14 +217,26 @@ class Flow(MaximumLikelihood):
             ]
         )
 
-    def encode(self, x, context=None, noise=None, seed=None):
+    def encode(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        noise: Noise | Sequence[ArrayLike] | None = None,
+        seed: Seed | None = None,
+    ) -> tf.Tensor:
         """Data to latent: `(batch, *event_shape)` to `(batch, *latent_shape)`.
 
         Arguments and errors are those of `log_prob`.
         """
         return self.calls.run(calls.encode, x, context, noise, seed)
 
-    def decode(self, z, context=None, noise=None, seed=None):
+    def decode(
+        self,
+        z: ArrayLike,
+        context: ArrayLike | None = None,
+        noise: Noise | Sequence[ArrayLike] | None = None,
+        seed: Seed | None = None,
+    ) -> tf.Tensor:
         """Latent to data: `(batch, *latent_shape)` to `(batch, *event_shape)`.
 
         Arguments are those of `log_prob`. Inside a `tf.function`, an example whose inverse did
@@ -220,7 +247,13 @@ class Flow(MaximumLikelihood):
         """
         return self.calls.run(calls.decode, z, context, noise, seed, direction="decode")
 
-    def sample(self, n, seed=None, temperature=1.0, context=None):
+    def sample(
+        self,
+        n: int,
+        seed: Seed | None = None,
+        temperature: float | tf.Tensor = 1.0,
+        context: ArrayLike | None = None,
+    ) -> tf.Tensor:
         """Draws from the flow.
 
         Args:
@@ -252,7 +285,13 @@ class Flow(MaximumLikelihood):
             return self.decode(z, context, noise=ScaledNoise(seed, temperature))
         return self.decode(z, context, seed=seed)
 
-    def bits_per_dim(self, x, context=None, noise=None, seed=None):
+    def bits_per_dim(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        noise: Noise | Sequence[ArrayLike] | None = None,
+        seed: Seed | None = None,
+    ) -> tf.Tensor:
         """`-log_prob / (D ln 2)`, for flows on integers; arguments are those of `log_prob`.
 
         Raises:
@@ -268,42 +307,53 @@ class Flow(MaximumLikelihood):
 
     # What the pure functions of `keras_flows.calls` are made of --------------------------------
 
-    def embed(self, context, training=False):
+    def embed(self, context: tf.Tensor | None, training: bool = False) -> tf.Tensor | None:
         """The vector that the transform sees of a context; None for a flow without."""
         if self.context_embedding is None:
             return context
-        if self.labels is None:
+        labels = self.labels
+        if labels is None:
             return self.context_embedding(context, training=training)
-        valid = (context >= 0) & (context < self.labels)
-        vector = self.context_embedding(tf.clip_by_value(context, 0, self.labels - 1))
+        given: tf.Tensor = context  # a flow with an embedding has one
+        valid = (given >= 0) & (given < labels)
+        vector = self.context_embedding(tf.clip_by_value(given, 0, labels - 1))
         return tf.where(valid[..., None], vector, tf.constant(float("nan"), vector.dtype))
 
     @property
-    def labels(self):
+    def labels(self) -> int | None:
         """How many integer labels the context may be; None where it is no label."""
         embedding = self.context_embedding
         return embedding.input_dim if isinstance(embedding, keras.layers.Embedding) else None
 
     @property
-    def context_dtype(self):
+    def context_dtype(self) -> str:
         """The dtype of the context: labels are integers."""
         return self.compute_dtype if self.labels is None else "int32"
 
-    def density(self, x, context=None, noise=None, training=False, observe=None):
+    def density(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+        observe: Callable[..., object] | None = None,
+    ) -> calls.Density:
         return calls.density(self, x, context, noise, training, observe)
 
-    def call(self, inputs, training=False):
+    def call(
+        self, inputs: tf.Tensor | tuple[tf.Tensor, tf.Tensor], training: bool = False
+    ) -> tf.Tensor:
         x, context = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
         if tf.executing_eagerly() and not tf.is_symbolic_tensor(x):
             return self.log_prob(x, context, training=training)
         noise = SeededNoise(fresh_seed()) if self.transform.noise_size("encode") else None
         return self.density(x, context, noise, training).log_prob
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         data = input_shape[0] if isinstance(input_shape[0], (tuple, list)) else input_shape
         return (data[0],)
 
-    def export(self, *args, **kwargs):
+    def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuses Keras's export, which would leave the checks out: see `keras_flows.export`."""
         raise NotImplementedError(
             "A flow is exported by kf.export.to_saved_model(flow, folder) or "
@@ -312,7 +362,7 @@ class Flow(MaximumLikelihood):
 
     # Saving ---------------------------------------------------------------------------------------
 
-    def save(self, filepath, **kwargs):
+    def save(self, filepath: str | Path, **kwargs: Any) -> None:
         """Saves a `.keras` file; see `keras.Model.save`.
 
         Raises:
@@ -322,14 +372,14 @@ class Flow(MaximumLikelihood):
         self.certify()
         return super().save(filepath, **kwargs)
 
-    def save_to_preset(self, folder, **metadata):
+    def save_to_preset(self, folder: str | Path, **metadata: Any) -> "Metadata":
         """Writes a preset folder; see `keras_flows.zoo.save`."""
         from keras_flows import zoo
 
         return zoo.save(self, folder, **metadata)
 
     @classmethod
-    def from_preset(cls, handle):
+    def from_preset(cls, handle: str | Path) -> Self:
         """Loads a flow by zoo name, folder or address; see `keras_flows.zoo.load`."""
         from keras_flows import zoo
 
@@ -338,7 +388,7 @@ class Flow(MaximumLikelihood):
             raise ValueError(f"{handle!r} is a {type(flow).__name__}, not a {cls.__name__}.")
         return flow
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "transform": keras.saving.serialize_keras_object(self.transform),
@@ -357,7 +407,7 @@ class Flow(MaximumLikelihood):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         parts = {
             name: keras.saving.deserialize_keras_object(value)
             for name, value in config.items()
@@ -367,13 +417,13 @@ class Flow(MaximumLikelihood):
 
     # Views ----------------------------------------------------------------------------------------
 
-    def as_distribution(self, context=None):
+    def as_distribution(self, context: ArrayLike | None = None) -> "FlowDistribution":
         """The flow as a `tfp.distributions.Distribution`; see `keras_flows.tfp`."""
         from keras_flows.tfp import FlowDistribution
 
         return FlowDistribution(self, context)
 
-    def as_bijector(self, context=None):
+    def as_bijector(self, context: ArrayLike | None = None) -> "FlowBijector":
         """The flow as a `tfp.bijectors.Bijector`; see `keras_flows.tfp`."""
         from keras_flows.tfp import FlowBijector
 

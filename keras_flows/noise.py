@@ -6,15 +6,20 @@ slices one explicit input (exported graphs, which are pure functions).
 """
 
 import random
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 # Named, because XLA would choose another, and a seed must give the same numbers with and without.
 _ALGORITHM = "philox"
 
+Seed: TypeAlias = int | tuple[int, int] | tf.Tensor
 
-def as_seed(seed):
+
+def as_seed(seed: Seed) -> tf.Tensor:
     """Turns a seed into the `(2,)` int32 tensor that stateless random ops take.
 
     Args:
@@ -38,7 +43,7 @@ def as_seed(seed):
     return tf.cast(seed, tf.int32)
 
 
-def fresh_seed():
+def fresh_seed() -> tf.Tensor:
     """A seed of no call before, as `as_seed` gives it.
 
     Eagerly it comes from Python's generator, in a graph from TensorFlow's, at every run: both begin
@@ -49,18 +54,21 @@ def fresh_seed():
     return tf.random.uniform((2,), maxval=2**31 - 1, dtype=tf.int32)
 
 
-def fold_in(seed, number):
+def fold_in(seed: tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
     """A seed that belongs to a seed and a number, the same eagerly and under XLA."""
     return tf.random.experimental.stateless_fold_in(seed, number, alg=_ALGORITHM)
 
 
-def require(noise, drawing, call="log_prob"):
+def require(noise: "Noise | None", drawing: object, call: str = "log_prob") -> "Noise":
     """Checks that what draws random numbers has a source of them.
 
     Args:
         noise: The source, or None.
         drawing: The object that draws, named in the message.
         call: What it is asked for: `"log_prob"` or `"decode"`.
+
+    Returns:
+        The source.
 
     Raises:
         ValueError: If there is none.
@@ -69,24 +77,31 @@ def require(noise, drawing, call="log_prob"):
         raise ValueError(
             f"{type(drawing).__name__} draws random numbers: give {call} a `seed` or `noise`."
         )
+    return noise
 
 
 class Noise:
     """What a stochastic step draws from. Every draw has one leading batch axis."""
 
-    def normal(self, batch, event_shape, dtype):
+    def normal(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         """Standard normal numbers of shape `(batch, *event_shape)`."""
         raise NotImplementedError
 
-    def uniform(self, batch, event_shape, dtype):
+    def uniform(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         """Uniform numbers in [0, 1) of shape `(batch, *event_shape)`."""
         raise NotImplementedError
 
-    def rademacher(self, batch, event_shape, dtype):
+    def rademacher(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         """Signs, -1 or +1 with equal probability, of shape `(batch, *event_shape)`."""
         raise NotImplementedError
 
-    def scalar(self, dtype):
+    def scalar(self, dtype: str | tf.DType) -> tf.Tensor:
         """One uniform number in [0, 1), shape `()`, shared by the whole batch."""
         raise NotImplementedError
 
@@ -98,26 +113,32 @@ class SeededNoise(Noise):
         seed: See `as_seed`.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed: Seed):
         self.seed = as_seed(seed)
         self._draws = 0
 
-    def next_seed(self):
+    def next_seed(self) -> tf.Tensor:
         """A fresh seed, a `(2,)` int32 tensor; counts as a draw."""
         self._draws += 1
         return fold_in(self.seed, self._draws - 1)
 
-    def normal(self, batch, event_shape, dtype):
+    def normal(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         return _draw(tf.random.stateless_normal, (batch, *event_shape), self, dtype)
 
-    def uniform(self, batch, event_shape, dtype):
+    def uniform(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         return _draw(tf.random.stateless_uniform, (batch, *event_shape), self, dtype)
 
-    def rademacher(self, batch, event_shape, dtype):
+    def rademacher(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         heads = self.uniform(batch, event_shape, dtype) < 0.5
         return tf.cast(tf.where(heads, 1, -1), dtype)
 
-    def scalar(self, dtype):
+    def scalar(self, dtype: str | tf.DType) -> tf.Tensor:
         return _draw(tf.random.stateless_uniform, (), self, dtype)
 
 
@@ -133,11 +154,13 @@ class ScaledNoise(SeededNoise):
         scale: The deviation.
     """
 
-    def __init__(self, seed, scale):
+    def __init__(self, seed: Seed, scale: float | tf.Tensor):
         super().__init__(seed)
         self._scale = scale
 
-    def normal(self, batch, event_shape, dtype):
+    def normal(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         return tf.cast(self._scale, dtype) * super().normal(batch, event_shape, dtype)
 
 
@@ -149,7 +172,7 @@ class ReplayedNoise(Noise):
             a scalar draw) that the step consuming it asks for.
     """
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Sequence[ArrayLike]):
         self._arrays = list(arrays)
         self._used = 0
 
@@ -169,15 +192,17 @@ class ReplayedNoise(Noise):
         self._used += 1
         return array
 
-    def normal(self, batch, event_shape, dtype):
+    def normal(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         return self._next((batch, *event_shape), dtype)
 
     uniform = rademacher = normal
 
-    def scalar(self, dtype):
+    def scalar(self, dtype: str | tf.DType) -> tf.Tensor:
         return self._next((), dtype)
 
-    def finish(self):
+    def finish(self) -> None:
         """Raises a ValueError if arrays are left over."""
         if self._used != len(self._arrays):
             raise ValueError(
@@ -196,11 +221,13 @@ class InputNoise(Noise):
             `noise_shape(direction)`.
     """
 
-    def __init__(self, values):
+    def __init__(self, values: tf.Tensor):
         self._values = values
         self._used = 0
 
-    def normal(self, batch, event_shape, dtype):
+    def normal(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         size = int(np.prod(event_shape, dtype=np.int64))
         available = self._values.shape[-1]
         if self._used + size > available:
@@ -212,18 +239,22 @@ class InputNoise(Noise):
         self._used += size
         return tf.cast(tf.reshape(piece, (batch, *event_shape)), dtype)
 
-    def uniform(self, batch, event_shape, dtype):
+    def uniform(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         normal = self.normal(batch, event_shape, dtype)
         uniform = 0.5 * (1.0 + tf.math.erf(normal * float(np.sqrt(0.5))))
         # Far out, the distribution function rounds to one.
         below_one = np.nextafter(1.0, 0.0, dtype=uniform.dtype.as_numpy_dtype)
         return tf.minimum(uniform, tf.constant(below_one))
 
-    def rademacher(self, batch, event_shape, dtype):
+    def rademacher(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
         normal = self.normal(batch, event_shape, dtype)
         return tf.where(normal < 0, -tf.ones_like(normal), tf.ones_like(normal))
 
-    def scalar(self, dtype):
+    def scalar(self, dtype: str | tf.DType) -> tf.Tensor:
         raise ValueError(
             "A random number of series terms cannot come from a noise input with one row per "
             "example. Use the 'power_series' estimator for exported graphs."

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Lint, formatting and tests; arguments go to pytest (paths are relative to the repository).
+# Lint, formatting, types and tests; arguments go to pytest (paths are relative to the repository).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 cd "$ROOT"
 ruff check --quiet .
 ruff format --quiet --check .
+mypy --no-error-summary
 exec python -m pytest -n auto --maxprocesses 2 "$@"

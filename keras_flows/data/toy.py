@@ -14,7 +14,7 @@ over the whole of `bounds`.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -263,8 +263,8 @@ def _two_moons_mixture() -> Mixture:
     return Mixture(_moons(t).reshape(-1, 2), np.tile(weights / 2, 2), sd=0.2)
 
 
-_TWO_CIRCLES = {"radii": (1.5, 3.0), "sd": 0.24}
-_RINGS = {"radii": (0.75, 1.5, 2.25, 3.0), "sd": 0.08}
+_TWO_CIRCLES: dict[str, Any] = {"radii": (1.5, 3.0), "sd": 0.24}
+_RINGS: dict[str, Any] = {"radii": (0.75, 1.5, 2.25, 3.0), "sd": 0.08}
 
 
 def _draw_checkerboard(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -358,7 +358,7 @@ def _square(half: float) -> tuple[float, float, float, float]:
 
 
 # A density that is a mixture is known by it; the others have a log-density of their own.
-MIXTURES = {
+MIXTURES: dict[str, Callable[[], Mixture]] = {
     "two_moons": _two_moons_mixture,
     "two_circles": functools.partial(_circles_mixture, **_TWO_CIRCLES),
     "rings": functools.partial(_circles_mixture, **_RINGS),

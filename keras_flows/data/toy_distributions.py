@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 from keras_flows.data.toy import MIXTURES, PINWHEEL_ARMS, PINWHEEL_SD
 
 
-def distribution(name, dtype="float32"):
+def distribution(name: str, dtype: str = "float32") -> tfd.Distribution:
     """The toy density called `name` as a `tfd.Distribution` of events `(2,)`.
 
     Args:

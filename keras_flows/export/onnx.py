@@ -3,17 +3,23 @@
 import contextlib
 import logging
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_flows.errors import ExportError
 from keras_flows.export import cost, write
+from keras_flows.export.compare import Report
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 # What tf2onnx converts flows to; above 18 it converts nothing.
 _OPSETS = range(13, 19)
 
 
-def to_onnx(flow, folder, opset=17, seed=0):
+def to_onnx(flow: "Flow", folder: str | Path, opset: int = 17, seed: int = 0) -> Report:
     """Writes a flow as ONNX files, compared with the flow before they get their place.
 
     The folder holds `log_prob.onnx` (x to log_prob), `encode.onnx` (x to z and log_det),

@@ -1,12 +1,19 @@
 """Flows as SavedModels, which need TensorFlow alone."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from keras_flows.errors import ExportError
 from keras_flows.export import cost, write
+from keras_flows.export.compare import Report
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 
-def to_saved_model(flow, folder, seed=0):
+def to_saved_model(flow: "Flow", folder: str | Path, seed: int = 0) -> Report:
     """Writes a flow as a SavedModel, compared with the flow before it gets its place.
 
     Its signatures take and give dictionaries, as TensorFlow Serving does: `log_prob` (x to

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from keras_flows.export import compare, manifest, onnx, record, saved_model
+from keras_flows.export.compare import Report
 
 _FORMATS = {form.kind: form for form in (onnx.Onnx, saved_model.SavedModel)}
 
 
-def verify(folder):
+def verify(folder: str | Path) -> Report:
     """Repeats the checks of an export on its folder.
 
     The SHA-256 of every file; that every graph loads in its runtime; its outputs on the recorded

@@ -12,8 +12,8 @@ class Upkeep:
 
     fresh = False
 
-    def after_update(self):
+    def after_update(self) -> None:
         """What follows an update of the weights; part of the compiled training step."""
 
-    def converge(self):
+    def converge(self) -> None:
         """Brings the state to what belongs to the present weights; not in a graph."""

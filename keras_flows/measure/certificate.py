@@ -1,8 +1,11 @@
 """Certificates: upper bounds on the Lipschitz constants of residual blocks."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from keras_flows.errors import LipschitzError
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 
 class Certificate(NamedTuple):
@@ -15,12 +18,12 @@ class Certificate(NamedTuple):
     bounds: dict
 
     @property
-    def largest(self):
+    def largest(self) -> float:
         """The largest bound, 0 for a flow without residual blocks."""
         return max(self.bounds.values(), default=0.0)
 
 
-def certify(flow):
+def certify(flow: "Flow") -> Certificate:
     """Bounds the Lipschitz constant of every residual block from above.
 
     The norms of the matrices come from a singular value decomposition in float64, those of

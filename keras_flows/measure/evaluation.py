@@ -1,13 +1,17 @@
 """Scores of a flow on data, with their standard error."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from keras_flows import checks
 from keras_flows.numerics.events import bits_per_dim
 from keras_flows.training import upkeep
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 
 class Evaluation(NamedTuple):
@@ -41,8 +45,14 @@ class Evaluation(NamedTuple):
 
 
 def log_probs(
-    flow, x, context=None, batch_size=None, seed=0, progress=None, importance_samples=None
-):
+    flow: "Flow",
+    x: np.ndarray,
+    context: np.ndarray | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+    importance_samples: int | None = None,
+) -> np.ndarray:
     """The log_prob of every example, in batches of bounded memory.
 
     Args:
@@ -78,15 +88,15 @@ def _in_batches(score, flow, x, context, batch_size, seed, progress):
 
 
 def evaluate(
-    flow,
-    x,
-    context=None,
-    batch_size=None,
-    seed=0,
-    progress=None,
-    importance_samples=None,
-    probes=1,
-):
+    flow: "Flow",
+    x: np.ndarray,
+    context: np.ndarray | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+    importance_samples: int | None = None,
+    probes: int = 1,
+) -> Evaluation:
     """Mean negative log-likelihood with its standard error.
 
     Args:
@@ -131,7 +141,7 @@ def evaluate(
     return result._replace(probes=probes, estimator_standard_error=math.sqrt(variance))
 
 
-def summary(flow, scores, importance_samples=None):
+def summary(flow: "Flow", scores: np.ndarray, importance_samples: int | None = None) -> Evaluation:
     """The `Evaluation` of log_probs that are there already.
 
     Args:

@@ -1,14 +1,19 @@
 """How exactly a flow decodes what it encoded, and with how many iterations."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_flows import checks
 from keras_flows.calls import Caller
 from keras_flows.training import upkeep
 from keras_flows.transforms.composite import step_at
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 TOLERANCE = 1e-4  # of pixels between black, 0, and white, 1
 
@@ -37,18 +42,25 @@ class RoundTrip(NamedTuple):
     iterations: dict
 
     @property
-    def refused(self):
+    def refused(self) -> float:
         """The share of the examples that the flow refuses."""
         return float(np.isnan(self.errors).mean())
 
     @property
-    def worst(self):
+    def worst(self) -> float:
         """The largest error of the examples that it does not refuse; NaN without any."""
         decoded = self.errors[~np.isnan(self.errors)]
         return float(decoded.max()) if len(decoded) else float("nan")
 
 
-def round_trip(flow, x, context=None, seed=0, batch_size=100, progress=None):
+def round_trip(
+    flow: "Flow",
+    x: ArrayLike,
+    context: ArrayLike | None = None,
+    seed: int = 0,
+    batch_size: int = 100,
+    progress: Callable[[int], object] | None = None,
+) -> RoundTrip:
     """Encodes examples, decodes their latents and compares.
 
     Encoding integers adds noise, and decoding ends with a floor, which hides an error or makes a
@@ -77,23 +89,25 @@ def round_trip(flow, x, context=None, seed=0, batch_size=100, progress=None):
         )
     checks.count(batch_size, "batch_size")
     caller = Caller(flow)  # of its own: the limits of the solvers may have changed
-    x, context = caller.checked(x, context)
+    data, contexts = caller.checked(x, context)
     parts = []
     with upkeep.restored(flow):
         flow.converge()
-        for start in range(0, len(x), batch_size):
+        for start in range(0, len(data), batch_size):
             rows = slice(start, start + batch_size)
-            part = None if context is None else context[rows]
-            made = caller.run(_round_trip, x[rows], part, seed=(seed, start), explain=False)
+            part = None if contexts is None else contexts[rows]
+            made = caller.run(_round_trip, data[rows], part, seed=(seed, start), explain=False)
             parts.append(made)
             if progress is not None:
-                progress(len(x[rows]))
+                progress(len(data[rows]))
     joined = tf.nest.map_structure(lambda *pieces: np.concatenate(pieces), *parts)
     unit = 1.0 if flow.bits is None else 2.0**flow.bits - 1.0
     # An infinite number that comes back as one is no agreement: its difference is NaN.
-    errors = np.abs(joined["after"].astype("float64") - joined["before"]).reshape(len(x), -1) / unit
+    errors = (
+        np.abs(joined["after"].astype("float64") - joined["before"]).reshape(len(data), -1) / unit
+    )
     kept = ~np.isnan(errors).any(axis=1)
-    differs = joined["decoded"] != x.numpy()
+    differs = joined["decoded"] != data.numpy()
     return RoundTrip(
         errors=np.where(kept, errors.max(axis=1), np.nan),
         mean=float(errors[kept].mean()) if kept.any() else float("nan"),

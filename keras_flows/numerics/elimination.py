@@ -13,7 +13,7 @@ def _identity_plus(jacobian):
     return jacobian + tf.eye(jacobian.shape[-1], dtype=jacobian.dtype)
 
 
-def log_det_identity_plus(jacobian):
+def log_det_identity_plus(jacobian: tf.Tensor) -> tf.Tensor:
     """`ln det(I + J)`: `(batch, d, d)` to `(batch,)`."""
     matrix = _identity_plus(jacobian)
     log_det = tf.math.log(matrix[:, 0, 0])
@@ -24,7 +24,7 @@ def log_det_identity_plus(jacobian):
     return log_det
 
 
-def solve_identity_plus(jacobian, right):
+def solve_identity_plus(jacobian: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """`(I + J)^-1 r`: `(batch, d, d)` and `(batch, d)` to `(batch, d)`."""
     # Gauss-Jordan: every step turns the first column into a unit vector and drops it.
     rows = tf.concat([_identity_plus(jacobian), right[:, :, None]], axis=2)

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -20,7 +21,7 @@ _WITH_GRADIENTS = contextvars.ContextVar("with_gradients", default=True)
 
 
 @contextlib.contextmanager
-def without_gradients():
+def without_gradients() -> Iterator[None]:
     """Inverses that are built inside have no gradient: exported graphs could not keep it."""
     token = _WITH_GRADIENTS.set(False)
     try:
@@ -50,7 +51,9 @@ def _largest(x):
     return tf.reduce_max(tf.abs(x), axis=list(range(1, len(x.shape))))
 
 
-def solve(g, y, atol, rtol, max_iterations):
+def solve(
+    g: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, atol: float, rtol: float, max_iterations: int
+) -> Inversion:
     """Solves `x + g(x) = y` by the Banach fixed point `x <- y - g(x)`, from `x = y`.
 
     An example has converged when its last step is at most `atol + rtol * max|y|` in every
@@ -100,7 +103,13 @@ def solve(g, y, atol, rtol, max_iterations):
     return Inversion(*(tf.stop_gradient(part) for part in result))
 
 
-def newton(value_and_jacobian, y, atol, rtol, max_iterations):
+def newton(
+    value_and_jacobian: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    y: tf.Tensor,
+    atol: float,
+    rtol: float,
+    max_iterations: int,
+) -> Inversion:
     """Solves `x + g(x) = y` for vectors by Newton's method, safeguarded by the fixed point.
 
     The residual is `r = y - x - g(x)`, which is also the step the fixed point would take. A
@@ -163,7 +172,9 @@ def newton(value_and_jacobian, y, atol, rtol, max_iterations):
     return Inversion(*(tf.stop_gradient(part) for part in result))
 
 
-def attach_gradient(residual, solve_transposed):
+def attach_gradient(
+    residual: tf.Tensor, solve_transposed: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
     """Passes `y - F(x)` through, with the gradient of the inverse map at x.
 
     By the implicit function theorem, `x = F^-1(y)` has `dx = (I + J)^-1 (dy - dF)`. Added to a
@@ -185,7 +196,7 @@ def attach_gradient(residual, solve_transposed):
     return with_gradient(residual) if _WITH_GRADIENTS.get() else residual
 
 
-def mark_unconverged(inversion):
+def mark_unconverged(inversion: Inversion) -> tf.Tensor:
     """The solution, with NaN for every example that did not converge: never a wrong number."""
     x = inversion.x
     shape = tf.concat([tf.shape(x)[:1], [1] * (len(x.shape) - 1)], axis=0)

@@ -1,11 +1,15 @@
 """The importance-weighted bound: many draws of a log_prob that is a lower bound."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from keras_flows.noise import fold_in
 
 
-def log_mean_exp(log_prob, seed, draws):
+def log_mean_exp(
+    log_prob: Callable[[tf.Tensor], tf.Tensor], seed: tf.Tensor, draws: int | tf.Tensor
+) -> tf.Tensor:
     """`ln(mean_k exp(log_prob(seed_k)))`, one draw after the other: memory does not grow with k.
 
     Source: Burda et al. 2016, *Importance Weighted Autoencoders*.

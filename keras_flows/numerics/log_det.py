@@ -9,22 +9,29 @@ for Invertible Generative Modeling*.
 """
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.noise import require
+from keras_flows.noise import Noise, require
 from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.elimination import log_det_identity_plus
 from keras_flows.numerics.events import sum_event
+
+if TYPE_CHECKING:
+    from keras_flows.layers.lipschitz.scaled import ScaledLayer
 
 # Half the spacing of the uniform number behind a draw: what is less likely is never drawn.
 _RESOLUTION = 2.0**-53
 
 
-def jacobian(net, x, context=None, training=False):
+def jacobian(
+    net: "ScaledLayer", x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Value and Jacobian of a network on vectors, by stacked tangents.
 
     Args:
@@ -50,11 +57,18 @@ class Estimator(Configured):
 
     likelihood = "exact"
 
-    def __call__(self, net, x, context=None, noise=None, training=False):
+    def __call__(
+        self,
+        net: "ScaledLayer",
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """`(g(x), log_det)` for a network `net(x, context)` with `jvp` and `vjp`."""
         raise NotImplementedError
 
-    def noise_size(self, event_size):
+    def noise_size(self, event_size: int) -> int:
         """How many random numbers an example consumes."""
         return 0
 
@@ -63,7 +77,14 @@ class Estimator(Configured):
 class Exact(Estimator):
     """The Jacobian, by stacked tangents, and its determinant; up to a few tens of dimensions."""
 
-    def __call__(self, net, x, context=None, noise=None, training=False):
+    def __call__(
+        self,
+        net: "ScaledLayer",
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         g, matrix = jacobian(net, x, context, training)
         return g, log_det_identity_plus(matrix)
 
@@ -71,7 +92,7 @@ class Exact(Estimator):
 class _Series(Estimator):
     """Shared by the estimators that sum the power series with random probes."""
 
-    def __init__(self, probes=1, probe="normal"):
+    def __init__(self, probes: int = 1, probe: str = "normal"):
         checks.count(probes, "probes")
         if probe not in ("normal", "rademacher"):
             raise ValueError(f"probe must be 'normal' or 'rademacher'; got {probe!r}.")
@@ -79,19 +100,23 @@ class _Series(Estimator):
         self.probe = probe
 
     def _draw_probes(self, x, noise):
-        require(noise, self)
         draw = getattr(noise, self.probe)
         batch = tf.shape(x)[0]
         return tf.stack([draw(batch, x.shape[1:], x.dtype) for _ in range(self.probes)])
 
-    def noise_size(self, event_size):
+    def noise_size(self, event_size: int) -> int:
         return self.probes * event_size
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"probes": self.probes, "probe": self.probe}
 
 
-def power_series(pullback, probes, weights, terms):
+def power_series(
+    pullback: Callable[[tf.Tensor], tf.Tensor],
+    probes: tf.Tensor,
+    weights: tf.Tensor,
+    terms: int | tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The power series of the log-det and the Neumann series of its gradient.
 
     Args:
@@ -137,18 +162,26 @@ class PowerSeries(_Series):
 
     likelihood = "biased"
 
-    def __init__(self, terms=20, probes=1, probe="normal"):
+    def __init__(self, terms: int = 20, probes: int = 1, probe: str = "normal"):
         super().__init__(probes, probe)
         checks.count(terms, "terms")
         self.terms = terms
 
-    def __call__(self, net, x, context=None, noise=None, training=False):
+    def __call__(
+        self,
+        net: "ScaledLayer",
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        noise = require(noise, self)
         probes = self._draw_probes(x, noise)
         g, pullback = net.vjp(x, context=context, training=training)
         weights = tf.ones((self.terms,), x.dtype)
         return g, power_series(pullback, probes, weights, self.terms)[0]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "terms": self.terms}
 
 
@@ -178,12 +211,12 @@ class Unbiased(_Series):
 
     def __init__(
         self,
-        distribution="geometric",
-        parameter=None,
-        exact_terms=(2, 20),
-        gradient="neumann",
-        probes=1,
-        probe="normal",
+        distribution: str = "geometric",
+        parameter: float | None = None,
+        exact_terms: tuple[int, int] = (2, 20),
+        gradient: str = "neumann",
+        probes: int = 1,
+        probe: str = "normal",
     ):
         super().__init__(probes, probe)
         if distribution not in ("geometric", "poisson"):
@@ -209,7 +242,7 @@ class Unbiased(_Series):
         self.exact_terms = tuple(exact_terms)
         self.gradient = gradient
 
-    def tail_probabilities(self):
+    def tail_probabilities(self) -> np.ndarray:
         """`P(N >= j)` for every j = 0, 1, … that a draw can reach, as a float64 array."""
         if self.distribution == "geometric":
             last = 1 + math.ceil(math.log(_RESOLUTION) / math.log1p(-self.parameter))
@@ -224,11 +257,11 @@ class Unbiased(_Series):
             tails = np.cumsum(masses[::-1])[::-1]
         return tails[tails > _RESOLUTION]
 
-    def weights(self, exact_terms):
+    def weights(self, exact_terms: int) -> np.ndarray:
         """The weights of all terms that a draw can reach, as a float64 array."""
         return np.concatenate([np.ones(exact_terms), 1.0 / self.tail_probabilities()[1:]])
 
-    def draw_terms(self, noise):
+    def draw_terms(self, noise: Noise) -> tf.Tensor:
         """Draws N, the number of terms beyond the exact ones, a scalar int32 tensor."""
         # N >= j exactly when a uniform number falls below P(N >= j). In float64: the zeros of
         # float32 are frequent enough to sum terms whose weights are astronomical.
@@ -236,7 +269,15 @@ class Unbiased(_Series):
         tails = tf.constant(self.tail_probabilities()[1:], tf.float64)
         return tf.reduce_sum(tf.cast(u < tails, tf.int32))
 
-    def __call__(self, net, x, context=None, noise=None, training=False):
+    def __call__(
+        self,
+        net: "ScaledLayer",
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        noise = require(noise, self)
         probes = self._draw_probes(x, noise)
         exact_terms = self.exact_terms[0 if training else 1]
         terms = exact_terms + self.draw_terms(noise)
@@ -249,7 +290,7 @@ class Unbiased(_Series):
         surrogate = tf.reduce_mean(sum_event(pullback(neumann) * probes, 2), axis=0)
         return g, log_det + surrogate - tf.stop_gradient(surrogate)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "distribution": self.distribution,
@@ -262,7 +303,7 @@ class Unbiased(_Series):
 _KNOWN = {"exact": Exact, "power_series": PowerSeries, "unbiased": Unbiased}
 
 
-def estimator(identifier):
+def estimator(identifier: str | Estimator) -> Estimator:
     """An estimator from its name (`exact`, `power_series`, `unbiased`), or as it is.
 
     Raises:

@@ -1,10 +1,17 @@
 """Pictures of flows on images."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_flows import checks
 from keras_flows.noise import InputNoise, SeededNoise
 from keras_flows.plot.tiles import image_grid
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 try:
     from matplotlib.figure import Figure
@@ -14,7 +21,14 @@ except ImportError as error:
 _INCHES = 0.6  # of an image in a figure
 
 
-def samples(flow, temperatures=(0.5, 0.7, 0.9, 1.0), columns=10, rows=1, seed=0, highest=None):
+def samples(
+    flow: "Flow",
+    temperatures: Sequence[float] = (0.5, 0.7, 0.9, 1.0),
+    columns: int = 10,
+    rows: int = 1,
+    seed: int = 0,
+    highest: float | None = None,
+) -> Figure:
     """Samples at several temperatures, all from the same seed.
 
     Images in the same place of their blocks come from the same draws, scaled by the temperature.
@@ -46,7 +60,9 @@ def samples(flow, temperatures=(0.5, 0.7, 0.9, 1.0), columns=10, rows=1, seed=0,
     )
 
 
-def reconstructions(flow, images, seed=0, highest=None):
+def reconstructions(
+    flow: "Flow", images: ArrayLike, seed: int = 0, highest: float | None = None
+) -> Figure:
     """Images, what the flow decodes from their latents, and the difference where there is one.
 
     For a flow whose encoding keeps everything, the difference is at most of a level, where
@@ -81,7 +97,14 @@ def reconstructions(flow, images, seed=0, highest=None):
     return _blocks(grids, flow.event_shape)
 
 
-def interpolations(flow, first, second, steps=9, seed=0, highest=None):
+def interpolations(
+    flow: "Flow",
+    first: ArrayLike,
+    second: ArrayLike,
+    steps: int = 9,
+    seed: int = 0,
+    highest: float | None = None,
+) -> Figure:
     """What the flow decodes between the latents of pairs of images, a row for every pair.
 
     The path is spherical, around the mode of the base density: with the latents a and b from

@@ -1,8 +1,14 @@
 """Pictures of the noise that a DenseFlow appends."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_flows.models.denseflow.added_noise import noise_norms
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 try:
     from matplotlib.figure import Figure
@@ -10,7 +16,9 @@ except ImportError as error:
     raise ImportError("Pictures need matplotlib: pip install keras-flows[plot]") from error
 
 
-def added_noise(flow, x, context=None, seed=0):
+def added_noise(
+    flow: "Flow", x: ArrayLike, context: ArrayLike | None = None, seed: int = 0
+) -> Figure:
     """The norms of the noise before every unit: as drawn, and as appended, by channel.
 
     Bars are the root mean square over the channels, dots the channels. At 1 the noise is as large
@@ -38,10 +46,10 @@ def added_noise(flow, x, context=None, seed=0):
     at, width = np.arange(len(norms)), 0.38
     for offset, kind, label in ((-0.5, "drawn", "Gaussian"), (0.5, "added", "appended")):
         channels = [getattr(one, kind) for one in norms]
-        places = at + offset * width
+        bars = at + offset * width
         means = [np.sqrt(np.mean(values**2)) for values in channels]
-        axis.bar(places, means, width, label=label)
-        for place, values in zip(places, channels, strict=True):
+        axis.bar(bars, means, width, label=label)
+        for place, values in zip(bars, channels, strict=True):
             axis.plot(np.full(len(values), place), values, ".", color="0.25", markersize=4)
     axis.set(xlabel="block.unit", ylabel="root mean square of a channel")
     axis.set_xticks(at, labels)

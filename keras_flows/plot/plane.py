@@ -1,11 +1,18 @@
 """Pictures of flows on the plane."""
 
 import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_flows.measure.evaluation import log_probs
 from keras_flows.models import IDenseNet
+
+if TYPE_CHECKING:
+    from keras_flows.data import ToyDensity
+    from keras_flows.flow import Flow
 
 try:
     from matplotlib import colormaps
@@ -16,6 +23,8 @@ except ImportError as error:
 
 _GRID = 300
 
+Bounds = tuple[float, float, float, float]
+
 
 def _require_plane(flow):
     if flow.event_shape != (2,):
@@ -25,7 +34,7 @@ def _require_plane(flow):
         )
 
 
-def grid(bounds, size=_GRID):
+def grid(bounds: Bounds, size: int = _GRID) -> np.ndarray:
     """The centres of a `size` × `size` grid of cells over `(xmin, xmax, ymin, ymax)`.
 
     Returns:
@@ -37,7 +46,14 @@ def grid(bounds, size=_GRID):
     return np.stack([x.ravel(), y.ravel()], axis=-1).astype("float32")
 
 
-def density(flow, bounds, true_log_prob=None, samples=2000, context=None, title=None):
+def density(
+    flow: "Flow",
+    bounds: Bounds,
+    true_log_prob: Callable[[np.ndarray], np.ndarray] | None = None,
+    samples: int = 2000,
+    context: ArrayLike | None = None,
+    title: str | None = None,
+) -> Figure:
     """The learned density, beside the true one where that is known, and samples.
 
     The densities share one colour scale.
@@ -80,7 +96,9 @@ def density(flow, bounds, true_log_prob=None, samples=2000, context=None, title=
     return figure
 
 
-def comparison(flows, truths):
+def comparison(
+    flows: "Mapping[str, Mapping[str, Flow]]", truths: "Mapping[str, ToyDensity]"
+) -> Figure:
     """Learned densities side by side, the true ones first, on one colour scale.
 
     The scale is that of the square root of the density, so that a density spread wide can be
@@ -120,7 +138,11 @@ def comparison(flows, truths):
     return figure
 
 
-def comparison_of_samples(flows, truths, samples=3000):
+def comparison_of_samples(
+    flows: "Mapping[str, Mapping[str, Flow]]",
+    truths: "Mapping[str, ToyDensity]",
+    samples: int = 3000,
+) -> Figure:
     """Samples of several flows side by side, those of the true densities first.
 
     Args:
@@ -169,7 +191,7 @@ def _scatter(axis, points, bounds):
     axis.set(xlim=bounds[:2], ylim=bounds[2:])
 
 
-def concatenation(flow):
+def concatenation(flow: "IDenseNet") -> Figure:
     """Heat maps of the concatenation coefficients η̂1 and η̂2 by block and Dense Layer.
 
     Args:
@@ -204,7 +226,7 @@ def concatenation(flow):
     return figure
 
 
-def concatenation_circle(flow):
+def concatenation_circle(flow: "IDenseNet") -> Figure:
     """The pairs (η̂1, η̂2) of every Dense Layer on the unit circle, coloured by block.
 
     The dashed line is η̂1 = η̂2, where every layer starts. Above it a layer weighs its new

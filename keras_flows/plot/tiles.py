@@ -1,11 +1,12 @@
 """Many images as one."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_flows import checks
 
 
-def image_grid(images, columns=8, highest=None):
+def image_grid(images: ArrayLike, columns: int = 8, highest: float | None = None) -> np.ndarray:
     """Tiles images, row by row, with a black edge of one pixel around each.
 
     Args:

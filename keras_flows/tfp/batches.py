@@ -1,11 +1,18 @@
 """Sample, batch and event axes of TensorFlow Probability, and the one batch axis of a flow."""
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from keras_flows import checks
 
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
-def flatten(flow, x, event_shape, context):
+
+def flatten(
+    flow: "Flow", x: tf.Tensor, event_shape: tuple[int, ...], context: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor]:
     """Brings x and the context to the one batch axis of a flow.
 
     Args:
@@ -28,7 +35,7 @@ def flatten(flow, x, event_shape, context):
             f"The last axes must be the event shape {event_shape}; got a tensor of shape {x.shape}."
         )
     leading = tf.shape(x)[: x.shape.rank - rank]
-    if context is not None:
+    if context is not None and flow.context_shape is not None:
         context = tf.cast(context, flow.context_dtype)
         batch = tf.shape(context)[: len(context.shape) - len(flow.context_shape)]
         leading = tf.broadcast_dynamic_shape(leading, batch)
@@ -38,10 +45,10 @@ def flatten(flow, x, event_shape, context):
     return tf.reshape(x, (-1, *event_shape)), context, leading
 
 
-def checked_context(flow, context):
+def checked_context(flow: "Flow", context: tf.Tensor | None) -> tf.Tensor | None:
     """The context as a tensor or variable, or None for a flow without one."""
     if flow.context_shape is None:
-        if context is not None:
+        if context is not None and flow.context_shape is not None:
             raise ValueError("This flow has no context; got one. Leave `context` out.")
         return None
     shape = tuple(flow.context_shape)

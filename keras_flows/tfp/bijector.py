@@ -1,14 +1,19 @@
 """A flow as a bijector of TensorFlow Probability."""
 
 import itertools
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
 from tensorflow.python.eager import record  # says whether a gradient tape listens
 from tensorflow_probability import bijectors as tfb
 
 from keras_flows import calls
 from keras_flows.tfp.batches import checked_context, flatten
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 
 class FlowBijector(tfb.Bijector):
@@ -35,7 +40,12 @@ class FlowBijector(tfb.Bijector):
             the context is missing, unwanted or does not fit.
     """
 
-    def __init__(self, flow, context=None, name="flow_bijector"):
+    def __init__(
+        self,
+        flow: "Flow",
+        context: ArrayLike | None = None,
+        name: str = "flow_bijector",
+    ):
         _check_bijective(flow)
         context = checked_context(flow, context)
         parameters = dict(locals())
@@ -61,12 +71,12 @@ class FlowBijector(tfb.Bijector):
         return {"context": tfp.util.ParameterProperties(event_ndims=rank)}
 
     @property
-    def flow(self):
+    def flow(self) -> "Flow":
         """The flow."""
         return self._flow
 
     @property
-    def context(self):
+    def context(self) -> tf.Tensor | None:
         """The context, None for a flow without one."""
         return self._context
 

@@ -1,12 +1,18 @@
 """A flow as a distribution of TensorFlow Probability."""
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from keras_flows.noise import SeededNoise
 from keras_flows.tfp.batches import checked_context, flatten
 from keras_flows.tfp.bijector import FlowBijector
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 
 class FlowDistribution(tfd.Distribution):
@@ -26,7 +32,12 @@ class FlowDistribution(tfd.Distribution):
         ValueError: If the context is missing, unwanted or does not fit.
     """
 
-    def __init__(self, flow, context=None, name="FlowDistribution"):
+    def __init__(
+        self,
+        flow: "Flow",
+        context: ArrayLike | None = None,
+        name: str = "FlowDistribution",
+    ):
         context = checked_context(flow, context)
         parameters = dict(locals())
         self._flow = flow
@@ -52,17 +63,17 @@ class FlowDistribution(tfd.Distribution):
         return {"context": rank}
 
     @property
-    def flow(self):
+    def flow(self) -> "Flow":
         """The flow."""
         return self._flow
 
     @property
-    def context(self):
+    def context(self) -> tf.Tensor | None:
         """The context, None for a flow without one."""
         return self._context
 
     @property
-    def likelihood(self):
+    def likelihood(self) -> str:
         """What `log_prob` is: `"exact"`, `"unbiased"`, `"lower_bound"` or `"biased"`."""
         return self.flow.likelihood
 

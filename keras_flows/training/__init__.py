@@ -16,3 +16,7 @@ def __getattr__(name):
 
         return getattr(run, name)
     raise AttributeError(f"module 'keras_flows.training' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), "build", "train"])

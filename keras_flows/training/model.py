@@ -28,9 +28,9 @@ class MaximumLikelihood(keras.Model):
         seed: Seed of the random draws of training.
     """
 
-    event_shape = None
-    context_shape = None
-    context_dtype = None
+    event_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] | None = None
+    context_dtype: str
     seed = 0
 
     def density(self, x, context=None, noise=None, training=False, observe=None):

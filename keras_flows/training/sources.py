@@ -27,7 +27,8 @@ class Source(ABC):
         picture: The file name of the picture of a preset.
     """
 
-    train = validation = batch_size = description = picture = bits = None
+    train = validation = batch_size = description = bits = None
+    picture: str
 
     @abstractmethod
     def draw(self, flow, path):

@@ -1,9 +1,12 @@
 """Activation normalisation."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
 
@@ -30,7 +33,7 @@ class ActNorm(Transform):
         ValueError: If a channel that never changes would make the scale infinite.
     """
 
-    def __init__(self, minimum_variance=0.2, epsilon=0.0, **kwargs):
+    def __init__(self, minimum_variance: float = 0.2, epsilon: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
         checks.number(minimum_variance, "minimum_variance", 0.0, checks.LARGE, "0 or more")
         checks.number(epsilon, "epsilon", 0.0, checks.LARGE, "0 or more")
@@ -41,7 +44,7 @@ class ActNorm(Transform):
             )
         self.minimum_variance, self.epsilon = minimum_variance, epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         channels = (input_shape[-1],)
         self.bias = self.add_weight(name="bias", shape=channels, initializer="zeros")
         self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
@@ -63,7 +66,13 @@ class ActNorm(Transform):
         self.log_scale.assign(tf.where(ok, log_scale, self.log_scale))
         self.initialized.assign(tf.cast(ok, self.initialized.dtype))
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         if training:
             done = tf.convert_to_tensor(self.initialized) > 0
             tf.cond(done, lambda: None, lambda: self._initialize(tf.stop_gradient(x)))
@@ -72,10 +81,12 @@ class ActNorm(Transform):
         log_det = tf.fill(tf.shape(x)[:1], positions * tf.reduce_sum(log_scale))
         return (x + self.bias) * tf.exp(log_scale), log_det
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         return z * tf.exp(-tf.convert_to_tensor(self.log_scale)) - self.bias
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "minimum_variance": self.minimum_variance,

@@ -1,12 +1,21 @@
 """The contract of a transform."""
 
+from collections.abc import Generator, Iterator
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from keras_flows import _moved, checks
+from keras_flows.noise import Noise
+from keras_flows.numerics.fixed_point import Inversion
 
 # From the strongest statement about a log_prob to the weakest; a chain makes the weakest of its
 # parts. A biased part leaves not even a bound.
 LIKELIHOODS = ("exact", "unbiased", "lower_bound", "biased")
+
+# Yields what every step made, and returns what is left after the last one.
+Steps = Generator[tuple, None, Any]
 
 
 class Transform(keras.layers.Layer):
@@ -33,11 +42,17 @@ class Transform(keras.layers.Layer):
     dequantizes = False
     bijective = True
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         checks.precision(self)
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Data to latent.
 
         Args:
@@ -51,7 +66,9 @@ class Transform(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         """Latent to data.
 
         Args:
@@ -64,7 +81,7 @@ class Transform(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def invert(self, z, context=None):
+    def invert(self, z: tf.Tensor, context: tf.Tensor | None = None) -> Inversion | None:
         """The inverse with its diagnostics, where decoding iterates.
 
         Returns:
@@ -72,23 +89,29 @@ class Transform(keras.layers.Layer):
         """
         return None
 
-    def encoded_shape(self, event_shape):
+    def encoded_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The event shape after encoding."""
         return tuple(event_shape)
 
-    def noise_size(self, direction):
+    def noise_size(self, direction: str) -> int:
         """How many random numbers an example consumes in `"encode"` or `"decode"`."""
         return 0
 
-    def innermost(self):
+    def innermost(self) -> Iterator["Transform"]:
         """The steps that have no steps inside, in the order of encoding."""
         yield self
 
-    def lipschitz_bounds(self):
+    def lipschitz_bounds(self) -> dict[str, float]:
         """Upper bounds on the residual blocks inside: a dictionary from path to bound."""
         return {}
 
-    def encode_steps(self, x, context=None, noise=None, training=False):
+    def encode_steps(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> Steps:
         """The innermost steps one by one.
 
         Yields:
@@ -101,7 +124,9 @@ class Transform(keras.layers.Layer):
         yield type(self).__name__, z, log_det
         return z, log_det
 
-    def decode_steps(self, z, context=None, noise=None):
+    def decode_steps(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> Steps:
         """The innermost steps one by one, in the order of decoding.
 
         Yields:
@@ -114,22 +139,34 @@ class Transform(keras.layers.Layer):
         yield type(self).__name__, x
         return x
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.event_shape = tuple(input_shape[1:])
         self.built = True
 
-    def call(self, x, context=None, noise=None, training=False):
+    def call(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         return self.encode(x, context, noise, training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], *self.encoded_shape(input_shape[1:]))
 
-    def compute_output_spec(self, x, context=None, noise=None, training=False):
+    def compute_output_spec(
+        self,
+        x: keras.KerasTensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         # Of Keras's symbolic calls: both results.
         z = keras.KerasTensor(self.compute_output_shape(x.shape), dtype=self.compute_dtype)
         return z, keras.KerasTensor(x.shape[:1], dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
         return super().get_config()
 

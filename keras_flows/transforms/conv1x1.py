@@ -5,6 +5,7 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
 
@@ -21,7 +22,7 @@ class Conv1x1(Transform):
     Source: Kingma & Dhariwal 2018, *Glow*, section 3.2.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 4:
             raise ValueError(
                 f"Conv1x1 takes images (height, width, channels); got {tuple(input_shape[1:])}."
@@ -41,7 +42,7 @@ class Conv1x1(Transform):
         super().build(input_shape)
 
     @staticmethod
-    def parts(matrix):
+    def parts(matrix: np.ndarray) -> dict[str, np.ndarray]:
         """The values of the weights that make W a given invertible matrix.
 
         Args:
@@ -76,24 +77,32 @@ class Conv1x1(Transform):
         upper = strictly_upper + tf.linalg.diag(self.sign * tf.exp(log_scale))
         return lower, upper, log_scale
 
-    def matrix(self):
+    def matrix(self) -> tf.Tensor:
         """W, a tensor `(channels, channels)`."""
         lower, upper, _ = self._factors()
         return tf.gather(tf.matmul(lower, upper), tf.convert_to_tensor(self.order))
 
-    def inverse_matrix(self):
+    def inverse_matrix(self) -> tf.Tensor:
         """The inverse of W, a tensor `(channels, channels)`."""
         lower, upper, _ = self._factors()
         one = tf.one_hot(tf.convert_to_tensor(self.order), lower.shape[0], dtype=lower.dtype)
         solved = tf.linalg.triangular_solve(lower, tf.transpose(one), lower=True)
         return tf.linalg.triangular_solve(upper, solved, lower=False)
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         positions = event_size(x.shape[1:-1])
         log_det = positions * tf.reduce_sum(self._factors()[2])
         return _apply(self.matrix(), x), tf.fill(tf.shape(x)[:1], log_det)
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         return _apply(self.inverse_matrix(), z)
 
 

@@ -1,9 +1,12 @@
 """Couplings: a part of the event passes, and says how the rest is mapped."""
 
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import sum_event
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.maps import AffineMap, ElementwiseMap
@@ -34,7 +37,7 @@ class Coupling(Transform):
             shape than mask and map need.
     """
 
-    def __init__(self, mask, network, map, **kwargs):
+    def __init__(self, mask: Mask, network: keras.layers.Layer, map: ElementwiseMap, **kwargs: Any):
         super().__init__(**kwargs)
         for value, kind, name in (
             (mask, Mask, "mask"),
@@ -45,11 +48,11 @@ class Coupling(Transform):
         self.mask, self.net, self.map = mask, network, map
 
     @property
-    def network(self):
+    def network(self) -> keras.layers.Layer:
         """The network."""
         return self.net  # the name by which saved weights know it
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         event_shape = tuple(input_shape[1:])
         seen = (input_shape[0], *self.mask.seen_shape(event_shape))
         checks.build_once(self.net, seen)
@@ -69,21 +72,29 @@ class Coupling(Transform):
         made = tf.cast(self.net(seen, context=context, training=training), seen.dtype)
         return self.mask.parameters(made, self.map.parameters)
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         seen, changed = self.mask.split(x)
         z, log_derivative = self.map.encode(changed, self._parameters(seen, context, training))
         return self.mask.join(seen, z), sum_event(log_derivative)
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         seen, changed = self.mask.split(z)
         return self.mask.join(seen, self.map.decode(changed, self._parameters(seen, context)))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         parts = {"mask": self.mask, "network": self.net, "map": self.map}
         return {**super().get_config(), **_serialized(parts)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         return cls(**{**config, **_deserialized(config, ("mask", "network", "map"))})
 
 
@@ -97,14 +108,14 @@ class AffineCoupling(Coupling):
         net: The network; see `Coupling`.
     """
 
-    def __init__(self, net, **kwargs):
+    def __init__(self, net: keras.layers.Layer, **kwargs: Any):
         super().__init__(ChannelHalves(), net, AffineMap(), **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**Transform.get_config(self), **_serialized({"net": self.net})}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         return cls(**{**config, **_deserialized(config, ("net",))})
 
 

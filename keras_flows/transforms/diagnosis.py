@@ -3,10 +3,18 @@
 import tensorflow as tf
 
 from keras_flows.errors import ConvergenceError, NonFiniteError
+from keras_flows.noise import Noise
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.composite import step_at
 
 
-def explain(transform, direction, x, context, noise):
+def explain(
+    transform: Transform,
+    direction: str,
+    x: tf.Tensor,
+    context: tf.Tensor | None,
+    noise: Noise | None,
+) -> None:
     """Runs a transform step by step, and raises the error of the first step with a NaN.
 
     Args:

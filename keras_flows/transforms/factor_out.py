@@ -1,11 +1,14 @@
 """Multi-scale latents: half the channels leave before the rest of a flow."""
 
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import event_size, reshape_events, zeros_per_example
-from keras_flows.transforms.base import Transform
+from keras_flows.transforms.base import Steps, Transform
 from keras_flows.transforms.composite import Composite, inside
 
 
@@ -26,13 +29,13 @@ class FactorOut(Composite):
         ValueError: If there are fewer than two channels.
     """
 
-    def __init__(self, inner, **kwargs):
+    def __init__(self, inner: Transform, **kwargs: Any):
         super().__init__(**kwargs)
         checks.instance(inner, Transform, "inner")
         self.inner = inner
 
     @property
-    def steps(self):
+    def steps(self) -> list[Transform]:
         """The transforms inside, as a `Chain` has them: paths lead through their numbers."""
         return [self.inner]
 
@@ -46,11 +49,11 @@ class FactorOut(Composite):
         kept = channels // 2
         return (*space, channels - kept), (*space, kept)
 
-    def encoded_shape(self, event_shape):
+    def encoded_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         first, second = self._split_shapes(tuple(event_shape))
         return (event_size(second) + event_size(self.inner.encoded_shape(first)),)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         first, _ = self._split_shapes(tuple(input_shape[1:]))
         checks.build_once(self.inner, (None, *first))
         super().build(input_shape)
@@ -76,7 +79,13 @@ class FactorOut(Composite):
             reshape_events(latent[:, size:], inner_shape),
         )
 
-    def encode_steps(self, x, context=None, noise=None, training=False):
+    def encode_steps(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> Steps:
         first, second = self._halves(x)
         steps = self.inner.encode_steps(first, context, noise, training)
         z, log_det = yield from inside(0, steps)
@@ -84,7 +93,9 @@ class FactorOut(Composite):
         yield type(self).__name__, z, zeros_per_example(x)
         return z, log_det
 
-    def decode_steps(self, z, context=None, noise=None):
+    def decode_steps(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> Steps:
         second, x = self._parts(z)
         path = type(self).__name__
         for inner_path, inner_x in self.inner.decode_steps(x, context, noise):
@@ -95,9 +106,9 @@ class FactorOut(Composite):
         yield path, x
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         return cls(**{**config, "inner": keras.saving.deserialize_keras_object(config["inner"])})

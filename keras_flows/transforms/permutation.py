@@ -1,9 +1,13 @@
 """Fixed permutations of the channels."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import zeros_per_example
 from keras_flows.transforms.base import Transform
 
@@ -16,7 +20,7 @@ class Permutation(Transform):
         order: A permutation of `0 … channels - 1`.
     """
 
-    def __init__(self, order, **kwargs):
+    def __init__(self, order: Iterable[int], **kwargs: Any):
         super().__init__(**kwargs)
         if isinstance(order, str) or not all(isinstance(i, (int, np.integer)) for i in order):
             raise ValueError(f"order must be a permutation of 0 … n-1; got {order!r}.")
@@ -24,7 +28,7 @@ class Permutation(Transform):
         if sorted(self.order) != list(range(len(self.order))):
             raise ValueError(f"order must be a permutation of 0 … n-1; got {list(order)}.")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if input_shape[-1] != len(self.order):
             raise ValueError(
                 f"This permutation is of {len(self.order)} channels; the input has "
@@ -32,13 +36,21 @@ class Permutation(Transform):
             )
         super().build(input_shape)
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.gather(x, self.order, axis=-1), zeros_per_example(x)
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         return tf.gather(z, np.argsort(self.order).tolist(), axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "order": self.order}
 
 
@@ -46,8 +58,16 @@ class Permutation(Transform):
 class Reverse(Transform):
     """`z = x[..., ::-1]`, the channels in reverse order; `log_det = 0`."""
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.reverse(x, axis=[-1]), zeros_per_example(x)
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         return tf.reverse(z, axis=[-1])

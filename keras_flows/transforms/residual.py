@@ -1,14 +1,18 @@
 """The Lipschitz residual block."""
 
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.layers.lipschitz.layer import LipschitzLayer
+from keras_flows.noise import Noise
 from keras_flows.numerics import fixed_point
 from keras_flows.numerics import log_det as log_dets
 from keras_flows.numerics.elimination import solve_identity_plus
 from keras_flows.numerics.events import event_size
+from keras_flows.numerics.fixed_point import Inversion
 from keras_flows.numerics.log_det import jacobian
 from keras_flows.transforms.base import Transform
 
@@ -39,7 +43,14 @@ class ResidualBlock(Transform):
         max_iterations: Of the inverse.
     """
 
-    def __init__(self, net, log_det="exact", tolerance=None, max_iterations=1000, **kwargs):
+    def __init__(
+        self,
+        net: LipschitzLayer,
+        log_det: str | log_dets.Estimator = "exact",
+        tolerance: float | None = None,
+        max_iterations: int = 1000,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         checks.instance(net, LipschitzLayer, "net")
         self.net = net
@@ -51,7 +62,7 @@ class ResidualBlock(Transform):
         self.tolerance = tolerance
         self.max_iterations = max_iterations
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         checks.build_once(self.net, input_shape)
         made = tuple(self.net.compute_output_shape(input_shape))[1:]
         if made != tuple(input_shape[1:]):
@@ -62,16 +73,22 @@ class ResidualBlock(Transform):
         super().build(input_shape)
 
     @property
-    def likelihood(self):
+    def likelihood(self) -> str:
         return self.log_det.likelihood
 
-    def noise_size(self, direction):
+    def noise_size(self, direction: str) -> int:
         return self.log_det.noise_size(event_size(self.event_shape)) if direction == "encode" else 0
 
-    def lipschitz_bounds(self):
+    def lipschitz_bounds(self) -> dict[str, float]:
         return {type(self).__name__: self.net.lipschitz_bound()}
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         g, log_det = self.log_det(self.net, x, context, noise, training)
         return x + g, log_det
 
@@ -80,7 +97,7 @@ class ResidualBlock(Transform):
         # Where the Jacobian is cheap, Newton's method takes far fewer steps.
         return len(self.event_shape) == 1 and self.event_shape[0] <= _NEWTON_SIZE
 
-    def invert(self, z, context=None):
+    def invert(self, z: tf.Tensor, context: tf.Tensor | None = None) -> Inversion:
         """The inverse with its diagnostics, a `keras_flows.numerics.fixed_point.Inversion`."""
         limits = self.tolerance, self.tolerance, self.max_iterations
         with self.net.bound():
@@ -110,7 +127,9 @@ class ResidualBlock(Transform):
 
         return constant(w, x)
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         x = fixed_point.mark_unconverged(self.invert(z, context))
         # The backward solve is at the result, which depends on z: second derivatives need that.
         result = x + fixed_point.attach_gradient(
@@ -119,7 +138,7 @@ class ResidualBlock(Transform):
         )
         return result
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "net": keras.saving.serialize_keras_object(self.net),
@@ -129,7 +148,7 @@ class ResidualBlock(Transform):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         parts = {
             name: keras.saving.deserialize_keras_object(config[name]) for name in ("net", "log_det")
         }

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import sum_event
 from keras_flows.transforms.base import Transform
 
@@ -15,8 +16,16 @@ class Sigmoid(Transform):
     rounds to 0 or 1 and cannot be decoded.
     """
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.sigmoid(x), -sum_event(tf.nn.softplus(x) + tf.nn.softplus(-x))
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         return tf.math.log(z) - tf.math.log(1.0 - z)

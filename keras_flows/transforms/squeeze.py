@@ -1,9 +1,12 @@
 """Space to depth."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import reshape_events, zeros_per_example
 from keras_flows.transforms.base import Transform
 
@@ -25,14 +28,14 @@ class Squeeze(Transform):
         ValueError: If the height or width is not divisible by the factor.
     """
 
-    def __init__(self, factor=2, **kwargs):
+    def __init__(self, factor: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         checks.count(factor, "factor")
         if factor == 1:
             raise ValueError(f"factor must be at least 2; got {factor}.")
         self.factor = factor
 
-    def encoded_shape(self, event_shape):
+    def encoded_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         event_shape = tuple(event_shape)
         if len(event_shape) != 3:
             raise ValueError(f"Squeeze takes images (height, width, channels); got {event_shape}.")
@@ -43,23 +46,31 @@ class Squeeze(Transform):
             )
         return height // self.factor, width // self.factor, channels * self.factor**2
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.encoded_shape(input_shape[1:])  # raises where the shape does not fit
         super().build(input_shape)
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         height, width, channels = self.encoded_shape(x.shape[1:])
         size = self.factor
         z = reshape_events(x, (height, size, width, size, x.shape[-1]))
         z = tf.transpose(z, (0, 1, 3, 5, 2, 4))
         return reshape_events(z, (height, width, channels)), zeros_per_example(x)
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         height, width, channels = z.shape[1:]
         size = self.factor
         x = reshape_events(z, (height, width, channels // size**2, size, size))
         x = tf.transpose(x, (0, 1, 4, 2, 5, 3))
         return reshape_events(x, (height * size, width * size, channels // size**2))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "factor": self.factor}

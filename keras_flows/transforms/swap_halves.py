@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_flows.noise import Noise
 from keras_flows.numerics.events import zeros_per_example
 from keras_flows.transforms.base import Transform
 
@@ -17,10 +18,18 @@ class SwapHalves(Transform):
     decode odd numbers of channels to where they came from.
     """
 
-    def encode(self, x, context=None, noise=None, training=False):
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         first = x.shape[-1] - x.shape[-1] // 2
         return tf.concat([x[..., first:], x[..., :first]], axis=-1), zeros_per_example(x)
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         second = z.shape[-1] // 2
         return tf.concat([z[..., second:], z[..., :second]], axis=-1)

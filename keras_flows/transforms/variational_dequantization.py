@@ -1,6 +1,7 @@
 """From integers to continuous numbers, by a trained conditional flow."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,7 +11,7 @@ from keras_flows.bases import ChannelNormal
 from keras_flows.layers.coupling.convolution import convolution
 from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock, ResidualDenseBlock
 from keras_flows.layers.coupling.network import CouplingNetwork
-from keras_flows.noise import require
+from keras_flows.noise import Noise, require
 from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.chain import Chain
@@ -53,7 +54,16 @@ class VariationalDequantization(Transform):
     dequantizes = True
     bijective = False
 
-    def __init__(self, bits=8, steps=4, width=64, depth=4, growth=64, context=64, **kwargs):
+    def __init__(
+        self,
+        bits: int = 8,
+        steps: int = 4,
+        width: int = 64,
+        depth: int = 4,
+        growth: int = 64,
+        context: int = 64,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         checks.bits(bits)
         checks.count(steps, "steps")
@@ -64,7 +74,7 @@ class VariationalDequantization(Transform):
         self.bits, self.steps_count, self.context = bits, steps, context
         self.width, self.depth, self.growth = width, depth, growth
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         policy = self.dtype_policy
         self.squeeze = Squeeze(2, dtype=policy)
         height, width, channels = self.squeeze.encoded_shape(input_shape[1:])
@@ -93,18 +103,24 @@ class VariationalDequantization(Transform):
             shape = layer.compute_output_shape(shape)
         super().build(input_shape)
 
-    def noise_size(self, direction):
+    def noise_size(self, direction: str) -> int:
         return event_size(self.event_shape) if direction == "encode" else 0
 
-    def see(self, x):
+    def see(self, x: tf.Tensor) -> tf.Tensor:
         """The map of the image that the couplings see."""
         y = x * (2.0 / (2.0**self.bits - 1.0)) - 1.0
         for layer in self.context_net:
             y = layer(y)
         return y
 
-    def encode(self, x, context=None, noise=None, training=False):
-        require(noise, self)
+    def encode(
+        self,
+        x: tf.Tensor,
+        context: tf.Tensor | None = None,
+        noise: Noise | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        noise = require(noise, self)
         x = check_integers(x, self.bits)
         shape = self.squeeze.encoded_shape(x.shape[1:])
         e = self.base.sample(tf.shape(x)[0], shape, noise, 1.0, x.dtype)
@@ -114,10 +130,12 @@ class VariationalDequantization(Transform):
         constant = event_size(self.event_shape) * self.bits * math.log(2.0)
         return (x + u) / 2.0**self.bits, -log_q - constant
 
-    def decode(self, z, context=None, noise=None):
+    def decode(
+        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         return to_integers(z, self.bits)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "bits": self.bits,

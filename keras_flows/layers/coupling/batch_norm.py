@@ -16,7 +16,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     Source: Ioffe & Szegedy 2015, *Batch Normalization*.
     """
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         precise = tf.cast(x, self.variable_dtype)
         mean, variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
         if training and self.trainable:

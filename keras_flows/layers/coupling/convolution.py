@@ -3,7 +3,14 @@
 import keras
 
 
-def convolution(filters, size, dtype, zeros=False, bias=True, strides=1):
+def convolution(
+    filters: int,
+    size: int,
+    dtype: str | keras.DTypePolicy,
+    zeros: bool = False,
+    bias: bool = True,
+    strides: int = 1,
+) -> keras.layers.Conv2D:
     """A convolution that keeps the height and width of an image, or divides them by a stride.
 
     Its weights start uniform in `±1 / sqrt(inputs)`, inputs being the numbers that one output is

@@ -1,5 +1,7 @@
 """The gated dense blocks inside the couplings of DenseFlow."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -19,24 +21,24 @@ class GatedConv1x1(keras.layers.Layer):
         filters: Channels of the output.
     """
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters: int, **kwargs: Any):
         super().__init__(**kwargs)
         checks.count(filters, "filters")
         self.filters = filters
         self.conv = convolution(3 * filters, 1, self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.conv.build(input_shape)
         self.built = True
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         a, b, c = tf.split(self.conv(x), 3, axis=-1)
         return a + b * tf.sigmoid(c)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "filters": self.filters}
 
 
@@ -56,7 +58,7 @@ class GatedDenseBlock(keras.layers.Layer):
         growth: Channels that a layer adds.
     """
 
-    def __init__(self, filters, depth, growth, **kwargs):
+    def __init__(self, filters: int, depth: int, growth: int, **kwargs: Any):
         super().__init__(**kwargs)
         checks.count(filters, "filters")
         checks.count(depth, "depth")
@@ -64,7 +66,7 @@ class GatedDenseBlock(keras.layers.Layer):
         self.filters, self.depth, self.growth = filters, depth, growth
         self.gate = GatedConv1x1(filters, dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         *positions, channels = input_shape
         # A layer is a pair of convolutions.
         self.pairs = []
@@ -80,16 +82,16 @@ class GatedDenseBlock(keras.layers.Layer):
         self.gate.build((*positions, channels))
         self.built = True
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         for narrow, wide in self.pairs:
             new = tf.nn.relu(wide(tf.nn.relu(narrow(x))))
             x = tf.concat([x, new], axis=-1)
         return self.gate(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -110,24 +112,24 @@ class ResidualDenseBlock(keras.layers.Layer):
         growth: Channels that a layer adds.
     """
 
-    def __init__(self, depth, growth, **kwargs):
+    def __init__(self, depth: int, growth: int, **kwargs: Any):
         super().__init__(**kwargs)
         checks.count(depth, "depth")
         checks.count(growth, "growth")
         self.depth, self.growth = depth, growth
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.dense = GatedDenseBlock(
             input_shape[-1], self.depth, self.growth, dtype=self.dtype_policy
         )
         self.dense.build(input_shape)
         self.built = True
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return x + self.dense(x)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "depth": self.depth, "growth": self.growth}

@@ -1,5 +1,8 @@
 """The networks that give a coupling its scales and shifts."""
 
+from collections.abc import Iterable
+from typing import Any, Self
+
 import keras
 import tensorflow as tf
 
@@ -33,13 +36,13 @@ class DenseAttentionBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        depth,
-        growth,
-        attention="proper",
-        landmarks=4,
-        heads=1,
-        recompute=False,
-        **kwargs,
+        depth: int,
+        growth: int,
+        attention: str | None = "proper",
+        landmarks: int = 4,
+        heads: int = 1,
+        recompute: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         checks.count(depth, "depth")
@@ -48,7 +51,7 @@ class DenseAttentionBlock(keras.layers.Layer):
         self.depth, self.growth, self.recompute = depth, growth, recompute
         self.layout, self.landmarks, self.heads = attention, landmarks, heads
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         *positions, channels = input_shape
         policy = self.dtype_policy
         self.attention = None
@@ -72,17 +75,17 @@ class DenseAttentionBlock(keras.layers.Layer):
         y = self.dense(x)
         return y if self.attention is None else tf.concat([self.attention(x), y], axis=-1)
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         # Without the normalisation, which would move its averages twice.
         branches = self._branches
         if training and self.recompute:
             branches = tf.recompute_grad(branches)
         return self.mix(tf.nn.relu(self.norm(branches(x), training=training)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "depth": self.depth,
@@ -112,7 +115,14 @@ class CouplingNetwork(keras.layers.Layer):
         context_size: Channels of the context; None for a network without context.
     """
 
-    def __init__(self, filters, width, blocks, context_size=None, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        width: int,
+        blocks: Iterable[keras.layers.Layer],
+        context_size: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         checks.count(filters, "filters")
         checks.count(width, "width")
@@ -121,7 +131,7 @@ class CouplingNetwork(keras.layers.Layer):
         self.first = convolution(width, 1, self.dtype_policy)
         self.last = convolution(filters, 1, self.dtype_policy, zeros=True)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         *positions, channels = input_shape
         self.first.build((*positions, channels + (self.context_size or 0)))
         for block in self.blocks:
@@ -129,7 +139,9 @@ class CouplingNetwork(keras.layers.Layer):
         self.last.build((*positions, self.width))
         self.built = True
 
-    def call(self, x, context=None, training=False):
+    def call(
+        self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         y = self.first(x if self.context_size is None else self._with_context(x, context))
         for block in self.blocks:
             y = block(y, training=training)
@@ -143,10 +155,10 @@ class CouplingNetwork(keras.layers.Layer):
             context = tf.broadcast_to(context[:, None, None, :], shape)
         return tf.concat([x, context], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -156,6 +168,6 @@ class CouplingNetwork(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         blocks = [keras.saving.deserialize_keras_object(block) for block in config["blocks"]]
         return cls(**{**config, "blocks": blocks})

@@ -1,6 +1,7 @@
 """Self-attention over the positions of an image, at a cost linear in their number."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -49,7 +50,14 @@ class NystromAttention(keras.layers.Layer):
         ValueError: If height · width is not divisible by the landmarks, or E by the heads.
     """
 
-    def __init__(self, embedding, landmarks=4, layout="proper", heads=1, **kwargs):
+    def __init__(
+        self,
+        embedding: int,
+        landmarks: int = 4,
+        layout: str = "proper",
+        heads: int = 1,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         for value, name in (
             (embedding, "embedding"),
@@ -66,7 +74,7 @@ class NystromAttention(keras.layers.Layer):
         self.embedding, self.landmarks = embedding, landmarks
         self.layout, self.heads = layout, heads
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.qkv = convolution(3 * self.embedding, 1, self.dtype_policy)
         self.output_conv = convolution(input_shape[-1], 1, self.dtype_policy)
         self._check_landmarks(*input_shape[1:3])
@@ -83,7 +91,7 @@ class NystromAttention(keras.layers.Layer):
                 f"got {self.landmarks}. Possible are {divisors}."
             )
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         height, width = x.shape[1:3]
         tokens, published = height * width, self.layout == "published"
         qkv = self.qkv(x)
@@ -124,10 +132,10 @@ class NystromAttention(keras.layers.Layer):
         groups = (self.heads, self.landmarks, tokens // self.landmarks, size)
         return tf.reduce_mean(reshape_events(q, groups), axis=3)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "embedding": self.embedding,
@@ -137,7 +145,7 @@ class NystromAttention(keras.layers.Layer):
         }
 
 
-def pseudo_inverse(k):
+def pseudo_inverse(k: tf.Tensor) -> tf.Tensor:
     """The iterated pseudo-inverse of matrices `(…, n, n)`; see `NystromAttention`."""
     size = tf.abs(k)
     columns = tf.reduce_max(tf.reduce_sum(size, axis=-2), axis=-1)

@@ -1,10 +1,13 @@
 """Activations that are at most 1-Lipschitz, with their derivatives."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.layers.lipschitz.layer import LipschitzLayer
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
 
 
 class ElementwiseActivation(LipschitzLayer):
@@ -13,46 +16,48 @@ class ElementwiseActivation(LipschitzLayer):
     A subclass gives `value_and_slope`; the Jacobian is then diagonal.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.built = True
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The activation and its derivative at `x`, both of the shape of `x`."""
         raise NotImplementedError
 
-    def jvp(self, x, tangents, training=False):
+    def jvp(
+        self, x: tf.Tensor, tangents: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         value, slope = self.value_and_slope(x)
         return value, slope * tangents
 
-    def vjp(self, x, training=False):
+    def vjp(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, Pullback]:
         value, slope = self.value_and_slope(x)
         return value, lambda cotangents: slope * cotangents
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float:
         return 1.0
 
 
 class _LearnedSwish(ElementwiseActivation):
     """Shared by the activations built on `x sigmoid(softplus(beta) x)`."""
 
-    def __init__(self, beta=0.5, **kwargs):
+    def __init__(self, beta: float = 0.5, **kwargs: Any):
         super().__init__(**kwargs)
         checks.number(beta, "beta", -checks.LARGE, checks.LARGE, "a finite number")
         self._start = float(beta)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.beta = self.add_weight(
             name="beta", shape=(1,), initializer=keras.initializers.Constant(self._start)
         )
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "beta": self._start}
 
-    def derive(self, training=False):
+    def derive(self, training: bool = False) -> Any:
         return (tf.nn.softplus(self.beta),)
 
     def _swish_and_slope(self, x):
@@ -76,7 +81,7 @@ class LipSwish(_LearnedSwish):
             that a density can have.
     """
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._swish_and_slope(x)
 
 
@@ -92,16 +97,16 @@ class LeakyLipSwish(_LearnedSwish):
         beta: See `LipSwish`.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.alpha = self.add_weight(
             name="alpha", shape=(1,), initializer=keras.initializers.Constant(-3.0)
         )
         super().build(input_shape)
 
-    def derive(self, training=False):
+    def derive(self, training: bool = False) -> Any:
         return tf.nn.softplus(self.beta), tf.sigmoid(self.alpha)
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mix = self.derived()[1]
         swish, slope = self._swish_and_slope(x)
         return mix * x + (1.0 - mix) * swish, mix + (1.0 - mix) * slope
@@ -120,16 +125,18 @@ class CLipSwish(_LearnedSwish):
         beta: See `LipSwish`.
     """
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         (up, up_slope), (down, down_slope) = self._swish_and_slope(x), self._swish_and_slope(-x)
         value = tf.concat([up, down], axis=-1) / 1.004
         return value, tf.concat([up_slope, -down_slope], axis=-1) / 1.004
 
-    def jvp(self, x, tangents, training=False):
+    def jvp(
+        self, x: tf.Tensor, tangents: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         value, slope = self.value_and_slope(x)
         return value, slope * tf.concat([tangents, tangents], axis=-1)
 
-    def vjp(self, x, training=False):
+    def vjp(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, Pullback]:
         value, slope = self.value_and_slope(x)
 
         def pullback(cotangents):
@@ -138,7 +145,7 @@ class CLipSwish(_LearnedSwish):
 
         return value, pullback
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], 2 * input_shape[-1])
 
 
@@ -146,7 +153,7 @@ class CLipSwish(_LearnedSwish):
 class ReLU(ElementwiseActivation):
     """`max(x, 0)`. Its second derivative vanishes, which starves the gradient of a log-det."""
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.nn.relu(x), tf.cast(x > 0, x.dtype)
 
 
@@ -154,7 +161,7 @@ class ReLU(ElementwiseActivation):
 class ELU(ElementwiseActivation):
     """`x` where positive, `exp(x) - 1` elsewhere."""
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         slope = tf.exp(tf.minimum(x, 0.0))
         return tf.where(x > 0, x, slope - 1.0), slope
 
@@ -163,7 +170,7 @@ class ELU(ElementwiseActivation):
 class Tanh(ElementwiseActivation):
     """`tanh(x)`."""
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         value = tf.tanh(x)
         return value, 1.0 - tf.square(value)
 
@@ -172,7 +179,7 @@ class Tanh(ElementwiseActivation):
 class Softplus(ElementwiseActivation):
     """`log(1 + exp(x))`."""
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.nn.softplus(x), tf.sigmoid(x)
 
 
@@ -188,7 +195,7 @@ class VouchedActivation(ElementwiseActivation):
             that several common ones are not 1-Lipschitz: `gelu` reaches 1.13, `silu` 1.10.
     """
 
-    def __init__(self, activation, **kwargs):
+    def __init__(self, activation: str | Callable, **kwargs: Any):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         # A graph of its own, where gradients need no tape: the inverse stops all tapes.
@@ -198,10 +205,10 @@ class VouchedActivation(ElementwiseActivation):
         value = self.activation(x)
         return value, tf.gradients(value, x)[0]
 
-    def value_and_slope(self, x):
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._graph(x)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "activation": keras.activations.serialize(self.activation),
@@ -219,7 +226,9 @@ _KNOWN = {
 }
 
 
-def activation(identifier, dtype=None):
+def activation(
+    identifier: str | dict | LipschitzLayer, dtype: str | keras.DTypePolicy | None = None
+) -> LipschitzLayer:
     """A fresh activation layer.
 
     Args:
@@ -236,13 +245,13 @@ def activation(identifier, dtype=None):
     """
     if isinstance(identifier, LipschitzLayer):
         return type(identifier).from_config({**identifier.get_config(), "dtype": dtype})
-    arguments = {}
+    name, arguments = identifier, {}
     if isinstance(identifier, dict) and identifier.keys() == {"class_name", "config"}:
-        identifier, arguments = identifier["class_name"], identifier["config"]
-    if isinstance(identifier, str) and identifier in _KNOWN:
-        return _KNOWN[identifier](**arguments, dtype=dtype)
+        name, arguments = identifier["class_name"], identifier["config"]
+    if isinstance(name, str) and name in _KNOWN:
+        return _KNOWN[name](**arguments, dtype=dtype)
     raise ValueError(
-        f"Unknown activation {identifier!r}.{checks.suggestion(identifier, _KNOWN)} Known names: "
+        f"Unknown activation {name!r}.{checks.suggestion(name, _KNOWN)} Known names: "
         f"{', '.join(_KNOWN)}. For another 1-Lipschitz Keras activation, pass "
         "`VouchedActivation(name)`."
     )

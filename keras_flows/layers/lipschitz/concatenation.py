@@ -1,5 +1,7 @@
 """The weighted concatenation that keeps a Dense Layer 1-Lipschitz."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -26,7 +28,9 @@ class LipschitzConcatenation(LipschitzLayer):
         lip_coeff: The bound, in (0, 1].
     """
 
-    def __init__(self, learnable=True, start=0, lip_coeff=0.98, **kwargs):
+    def __init__(
+        self, learnable: bool = True, start: int = 0, lip_coeff: float = 0.98, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         checks.positive(lip_coeff, "lip_coeff", most=1.0)
         checks.count(start, "start, a number of training steps,", least=0)
@@ -35,7 +39,7 @@ class LipschitzConcatenation(LipschitzLayer):
         self.start = start
         self.lip_coeff = lip_coeff
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         self.k = self.add_weight(name="k", shape=(2,), initializer="ones", trainable=self.learnable)
         # A weight, so that a delayed start survives saving.
         self.steps = self.add_weight(
@@ -43,7 +47,7 @@ class LipschitzConcatenation(LipschitzLayer):
         )
         self.built = True
 
-    def coefficients(self):
+    def coefficients(self) -> tf.Tensor:
         """The two coefficients (eta1, eta2), a tensor of shape `(2,)`."""
         k = tf.convert_to_tensor(self.k)
         if self.learnable and self.start > 0:
@@ -52,13 +56,13 @@ class LipschitzConcatenation(LipschitzLayer):
         eta = tf.nn.softplus(k) + _FLOOR
         return self.lip_coeff * eta * tf.math.rsqrt(tf.reduce_sum(tf.square(eta)))
 
-    def derive(self, training=False):
+    def derive(self, training: bool = False) -> Any:
         return self.coefficients()
 
-    def call(self, x, branch, training=False):
+    def call(self, x: tf.Tensor, branch: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.concat([x, branch], axis=-1) * self.scale(x.shape[-1], branch.shape[-1])
 
-    def scale(self, width, growth, before=None):
+    def scale(self, width: int, growth: int, before: tf.Tensor | None = None) -> tf.Tensor:
         """The factor of every channel of the result: `width` times eta1, `growth` times eta2.
 
         Args:
@@ -75,19 +79,19 @@ class LipschitzConcatenation(LipschitzLayer):
             first *= before
         return tf.concat([first, tf.fill((growth,), eta[1])], axis=0)
 
-    def lipschitz_bound(self, branch_bound=1.0):
+    def lipschitz_bound(self, branch_bound: float = 1.0) -> float:
         """Bound of `x -> concat(eta1 x, eta2 branch(x))` for a branch with the given bound."""
         eta = keras.ops.convert_to_numpy(self.coefficients()).astype("float64")
         return float(np.hypot(eta[0], eta[1] * branch_bound))
 
-    def after_update(self):
+    def after_update(self) -> None:
         """Counts the training steps, for the delayed start."""
         self.steps.assign_add(1)
 
-    def compute_output_shape(self, x_shape, branch_shape):
+    def compute_output_shape(self, x_shape: tuple, branch_shape: tuple) -> tuple:
         return (*x_shape[:-1], x_shape[-1] + branch_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "learnable": self.learnable,

@@ -1,10 +1,16 @@
 """What every layer inside a residual block offers."""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_flows.layers.upkeep import Upkeep
+
+# From cotangents to J^T cotangents.
+Pullback = Callable[[tf.Tensor], tf.Tensor]
 
 
 class LipschitzLayer(Upkeep, keras.layers.Layer):
@@ -17,18 +23,18 @@ class LipschitzLayer(Upkeep, keras.layers.Layer):
 
     _bound = None
 
-    def derive(self, training=False):
+    def derive(self, training: bool = False) -> Any:
         """What the layer makes of its weights before it sees an input, such as a normalised kernel.
 
         Tensors, or None. The layer itself reads them by `derived`, which `bound` may hold.
         """
 
-    def derived(self, training=False):
+    def derived(self, training: bool = False) -> Any:
         """What `derive` gives, or what is held inside a `bound`."""
         return self.derive(training) if self._bound is None else self._bound
 
     @contextlib.contextmanager
-    def bound(self, training=False):
+    def bound(self, training: bool = False) -> Iterator[None]:
         """Holds what this layer and those inside it derive from their weights.
 
         For loops: a loop built inside computes it once, before its first iteration.
@@ -42,12 +48,16 @@ class LipschitzLayer(Upkeep, keras.layers.Layer):
             for layer in layers:
                 layer._bound = None
 
-    def call(self, x, *inputs, training=False, **arguments):
+    def call(
+        self, x: tf.Tensor, *inputs: Any, training: bool = False, **arguments: Any
+    ) -> tf.Tensor:
         # x and `training` by name, or Keras would not build for x nor pass `training` on. Unused
         # pullbacks cost nothing: their operations are made when they are called.
-        return self.vjp(x, *inputs, training=training, **arguments)[0]
+        return self.vjp(x, *inputs, training=training, **arguments)[0]  # type: ignore[misc]
 
-    def jvp(self, x, tangents, training=False):
+    def jvp(
+        self, x: tf.Tensor, tangents: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Value and Jacobian-vector products.
 
         Args:
@@ -60,7 +70,7 @@ class LipschitzLayer(Upkeep, keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def vjp(self, x, training=False):
+    def vjp(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, Pullback]:
         """Value, and the function that pulls cotangents back.
 
         Args:
@@ -73,10 +83,10 @@ class LipschitzLayer(Upkeep, keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float:
         """An upper bound on the layer's l2 Lipschitz constant, a Python float."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
         return super().get_config()

@@ -5,6 +5,9 @@ weight matrix that are not normalised, as if it were concatenated to the input o
 every pixel of an image): the Lipschitz bound concerns x only.
 """
 
+from collections.abc import Iterable
+from typing import Any, Self
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,68 +15,15 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.layers.lipschitz.activations import activation as activation_layer
 from keras_flows.layers.lipschitz.concatenation import LipschitzConcatenation
-from keras_flows.layers.lipschitz.layer import LipschitzLayer
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
+from keras_flows.layers.lipschitz.scaled import ActivationConfig, ScaledLayer, times
 from keras_flows.layers.lipschitz.spectral import SpectralDense
 from keras_flows.layers.lipschitz.spectral_conv import SpectralConv2D
 from keras_flows.numerics.events import reshape_events
 
 
-class _ActivationConfig:
-    """Serialisation shared by the layers that take an activation."""
-
-    def get_config(self):
-        config = super().get_config()
-        if isinstance(self.activation, keras.layers.Layer):
-            return {**config, "activation": keras.saving.serialize_keras_object(self.activation)}
-        return {**config, "activation": self.activation}
-
-    @classmethod
-    def from_config(cls, config):
-        if isinstance(config["activation"], dict):
-            layer = keras.saving.deserialize_keras_object(config["activation"])
-            config = {**config, "activation": layer}
-        return cls(**config)
-
-
-def _times(scale, x):
-    return x if scale is None else scale * x
-
-
-class _ScaledLayer(LipschitzLayer):
-    """A layer between two scales, factors of the channels that are not multiplied yet.
-
-    The coefficients of a concatenation multiply all that a network has computed so far, at every
-    example, and again at the next concatenation. The layer that follows can as well multiply the
-    rows of its matrix, `(scale x) W = x (scale W)`, which are few.
-    """
-
-    def scaled_jvp(self, x, tangents, scale, context, training):
-        """`jvp` at `scale * x`, the scale `(channels,)` or None.
-
-        Returns:
-            `(y, tangents, scale)`: the result is `scale * y`, and so are its tangents.
-        """
-        raise NotImplementedError
-
-    def scaled_vjp(self, x, scale, context, training):
-        """`vjp` at `scale * x`, the scale `(channels,)` or None.
-
-        Returns:
-            `(y, pullback, scale)`: the result is `scale * y`; the pullback is that of y by x.
-        """
-        raise NotImplementedError
-
-    def jvp(self, x, tangents, context=None, training=False):
-        y, tangents, scale = self.scaled_jvp(x, tangents, None, context, training)
-        return _times(scale, y), _times(scale, tangents)
-
-    def vjp(self, x, context=None, training=False):
-        y, pullback, scale = self.scaled_vjp(x, None, context, training)
-        return _times(scale, y), lambda cotangents: pullback(_times(scale, cotangents))
-
-
 @keras.saving.register_keras_serializable("keras_flows")
-class ConditionedDense(_ActivationConfig, _ScaledLayer):
+class ConditionedDense(ActivationConfig, ScaledLayer):
     """`W phi(x) + V c + b` with the norm of W bounded and V free; W a matrix or a convolution.
 
     Input `(batch, features)` and context `(batch, context_size)`, output `(batch, units)`; with a
@@ -91,13 +41,13 @@ class ConditionedDense(_ActivationConfig, _ScaledLayer):
 
     def __init__(
         self,
-        units,
-        activation=None,
-        coeff=0.9,
-        iterations=5,
-        context_size=None,
-        kernel_size=None,
-        **kwargs,
+        units: int,
+        activation: str | dict | LipschitzLayer | None = None,
+        coeff: float = 0.9,
+        iterations: int | str = 5,
+        context_size: int | None = None,
+        kernel_size: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.units = units
@@ -119,7 +69,7 @@ class ConditionedDense(_ActivationConfig, _ScaledLayer):
                 units, use_bias=False, dtype=self.dtype_policy, name="context_dense"
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if self.activation is not None:
             self.activation.build(input_shape)
             input_shape = self.activation.compute_output_shape(input_shape)
@@ -136,33 +86,42 @@ class ConditionedDense(_ActivationConfig, _ScaledLayer):
             shift = reshape_events(shift, (1, 1, self.units))
         return y + shift
 
-    def scaled_jvp(self, x, tangents, scale, context, training):
+    def scaled_jvp(
+        self,
+        x: tf.Tensor,
+        tangents: tf.Tensor,
+        scale: tf.Tensor | None,
+        context: tf.Tensor | None,
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         if self.activation is not None:
-            x, tangents = self.activation.jvp(_times(scale, x), _times(scale, tangents))
+            x, tangents = self.activation.jvp(times(scale, x), times(scale, tangents))
             scale = None
         y, tangents = self.dense.jvp(x, tangents, training, scale)
         return self._shifted(y, context), tangents, None
 
-    def scaled_vjp(self, x, scale, context, training):
+    def scaled_vjp(
+        self, x: tf.Tensor, scale: tf.Tensor | None, context: tf.Tensor | None, training: bool
+    ) -> tuple[tf.Tensor, Pullback, tf.Tensor | None]:
         if self.activation is None:
             y, pullback = self.dense.vjp(x, training, scale)
             return self._shifted(y, context), pullback, None
-        x, activation_pullback = self.activation.vjp(_times(scale, x))
+        x, activation_pullback = self.activation.vjp(times(scale, x))
         y, dense_pullback = self.dense.vjp(x, training)
 
-        def pullback(cotangents):
-            return _times(scale, activation_pullback(dense_pullback(cotangents)))
+        def through_both(cotangents):
+            return times(scale, activation_pullback(dense_pullback(cotangents)))
 
-        return self._shifted(y, context), pullback, None
+        return self._shifted(y, context), through_both, None
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float:
         factor = 1.0 if self.activation is None else self.activation.lipschitz_bound()
         return factor * self.dense.lipschitz_bound()
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,
@@ -174,7 +133,7 @@ class ConditionedDense(_ActivationConfig, _ScaledLayer):
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
+class LipschitzDenseLayer(ActivationConfig, ScaledLayer):
     """A *Dense Layer*: `concat(eta1 x, eta2 phi(W x + V c + b))`, W a matrix or a convolution.
 
     Input `(batch, features)` and context `(batch, context_size)`, output
@@ -198,16 +157,16 @@ class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
 
     def __init__(
         self,
-        growth,
-        activation="lipswish",
-        coeff=0.9,
-        iterations=5,
-        learnable=True,
-        start=0,
-        lip_coeff=0.98,
-        context_size=None,
-        kernel_size=None,
-        **kwargs,
+        growth: int,
+        activation: str | dict | LipschitzLayer = "lipswish",
+        coeff: float = 0.9,
+        iterations: int | str = 5,
+        learnable: bool = True,
+        start: int = 0,
+        lip_coeff: float = 0.98,
+        context_size: int | None = None,
+        kernel_size: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         checks.count(growth, "growth")
@@ -233,13 +192,20 @@ class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
             learnable, start, lip_coeff, dtype=self.dtype_policy
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.linear.build(input_shape)
         self.activation.build(self.linear.compute_output_shape(input_shape))
         self.concatenation.build()
         self.built = True
 
-    def scaled_jvp(self, x, tangents, scale, context, training):
+    def scaled_jvp(
+        self,
+        x: tf.Tensor,
+        tangents: tf.Tensor,
+        scale: tf.Tensor | None,
+        context: tf.Tensor | None,
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         branch = self.linear.scaled_jvp(x, tangents, scale, context, training)[:2]
         branch, branch_tangents = self.activation.jvp(*branch)
         return (
@@ -248,7 +214,9 @@ class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
             self.concatenation.scale(x.shape[-1], self.growth, scale),
         )
 
-    def scaled_vjp(self, x, scale, context, training):
+    def scaled_vjp(
+        self, x: tf.Tensor, scale: tf.Tensor | None, context: tf.Tensor | None, training: bool
+    ) -> tuple[tf.Tensor, Pullback, tf.Tensor | None]:
         branch, linear_pullback, _ = self.linear.scaled_vjp(x, scale, context, training)
         branch, activation_pullback = self.activation.vjp(branch)
         width = x.shape[-1]
@@ -260,15 +228,15 @@ class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
         scale = self.concatenation.scale(width, self.growth, scale)
         return tf.concat([x, branch], axis=-1), pullback, scale
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float:
         return self.concatenation.lipschitz_bound(
             self.activation.lipschitz_bound() * self.linear.lipschitz_bound()
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], input_shape[-1] + self.growth)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "growth": self.growth,
@@ -283,31 +251,40 @@ class LipschitzDenseLayer(_ActivationConfig, _ScaledLayer):
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class LipschitzSequential(_ScaledLayer):
+class LipschitzSequential(ScaledLayer):
     """Lipschitz layers one after the other: the network g of a residual block.
 
     Args:
         layers: `LipschitzDenseLayer`, `ConditionedDense` and `LipschitzSequential`.
     """
 
-    def __init__(self, layers, **kwargs):
+    def __init__(self, layers: Iterable[LipschitzLayer], **kwargs: Any):
         super().__init__(**kwargs)
         self.layers = list(layers)
         for layer in self.layers:
-            checks.instance(layer, _ScaledLayer, "Every layer of a LipschitzSequential")
+            checks.instance(layer, ScaledLayer, "Every layer of a LipschitzSequential")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         for layer in self.layers:
             checks.build_once(layer, input_shape)
             input_shape = layer.compute_output_shape(input_shape)
         self.built = True
 
-    def scaled_jvp(self, x, tangents, scale, context, training):
+    def scaled_jvp(
+        self,
+        x: tf.Tensor,
+        tangents: tf.Tensor,
+        scale: tf.Tensor | None,
+        context: tf.Tensor | None,
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         for layer in self.layers:
             x, tangents, scale = layer.scaled_jvp(x, tangents, scale, context, training)
         return x, tangents, scale
 
-    def scaled_vjp(self, x, scale, context, training):
+    def scaled_vjp(
+        self, x: tf.Tensor, scale: tf.Tensor | None, context: tf.Tensor | None, training: bool
+    ) -> tuple[tf.Tensor, Pullback, tf.Tensor | None]:
         pullbacks = []
         for layer in self.layers:
             x, pullback, scale = layer.scaled_vjp(x, scale, context, training)
@@ -320,19 +297,19 @@ class LipschitzSequential(_ScaledLayer):
 
         return x, chained, scale
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float:
         return float(np.prod([layer.lipschitz_bound() for layer in self.layers]))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         for layer in self.layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
         return {**super().get_config(), "layers": layers}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         return cls(**{**config, "layers": layers})

@@ -1,11 +1,13 @@
 """Linear layers whose operator norm is kept below a coefficient (soft spectral normalisation)."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.layers.lipschitz.layer import LipschitzLayer
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
 
 # Relative slack on a norm computed in float64, far above its rounding error: a certified bound is
 # never below the norm.
@@ -51,7 +53,7 @@ class SpectralLayer(LipschitzLayer):
             element, at most 200 times.
     """
 
-    def __init__(self, coeff=0.9, iterations=5, **kwargs):
+    def __init__(self, coeff: float = 0.9, iterations: int | str = 5, **kwargs: Any):
         super().__init__(**kwargs)
         checks.positive(coeff, "coeff", most=1.0)
         if iterations != "tolerance":
@@ -91,26 +93,26 @@ class SpectralLayer(LipschitzLayer):
         raise NotImplementedError
 
     @property
-    def fresh(self):
+    def fresh(self) -> bool:
         """Whether the stored norm is the bound that the layer started with."""
         return not np.any(keras.ops.convert_to_numpy(self.u))
 
-    def linear(self, x, kernel):
+    def linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """The linear map on a batch: `(n, *event)` to `(n, *out)`."""
         raise NotImplementedError
 
-    def flipped(self, kernel):
+    def flipped(self, kernel: tf.Tensor) -> tf.Tensor:
         """The kernel `(…, out, channels)` with which `linear` is the transposed map."""
         raise NotImplementedError
 
-    def transpose(self, y, kernel):
+    def transpose(self, y: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """The transposed map on a batch: `(n, *out)` to `(n, *event)`."""
         return self.linear(y, self.flipped(kernel))
 
     def _norm_estimate(self, kernel, u, v):
         return tf.reduce_sum(u * self.linear(v[None], kernel)[0])
 
-    def normalized_kernel(self, training=False):
+    def normalized_kernel(self, training: bool = False) -> tf.Tensor:
         """The kernel divided by `max(1, sigma / coeff)`."""
         kernel = tf.convert_to_tensor(self.kernel)
         sigma = tf.convert_to_tensor(self.sigma)
@@ -121,7 +123,7 @@ class SpectralLayer(LipschitzLayer):
             sigma = tf.where(estimate > 0.0, estimate, sigma)
         return kernel / tf.maximum(tf.ones_like(sigma), sigma / self.coeff)
 
-    def derive(self, training=False):
+    def derive(self, training: bool = False) -> Any:
         # The second for the transposed map, once for all terms of a power series.
         kernel = self.normalized_kernel(training)
         return kernel, self.flipped(kernel)
@@ -133,14 +135,22 @@ class SpectralLayer(LipschitzLayer):
             return kernel, flipped
         return scale[:, None] * kernel, scale * flipped
 
-    def jvp(self, x, tangents, training=False, scale=None):
+    def jvp(
+        self,
+        x: tf.Tensor,
+        tangents: tf.Tensor,
+        training: bool = False,
+        scale: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """As for every layer; with a scale `(channels,)`, that of the layer at `scale * x`."""
         # One product for the value and all tangents.
         stacked = tf.concat([x[None], tangents], axis=0)
         stacked = self._stacked(stacked, self._scaled(scale, training)[0])
         return stacked[0] + self.bias, stacked[1:]
 
-    def vjp(self, x, training=False, scale=None):
+    def vjp(
+        self, x: tf.Tensor, training: bool = False, scale: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, Pullback]:
         """As for every layer; with a scale `(channels,)`, that of the layer at `scale * x`."""
         kernel, flipped = self._scaled(scale, training)
         return (
@@ -156,7 +166,9 @@ class SpectralLayer(LipschitzLayer):
         )
         return tf.reshape(y, tf.concat([shape[:2], tf.shape(y)[1:]], axis=0))
 
-    def power_iteration(self, kernel, u, v, iterations):
+    def power_iteration(
+        self, kernel: tf.Tensor, u: tf.Tensor, v: tf.Tensor, iterations: int | str
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """`u <- normalize(A v)`, `v <- normalize(A^T u)`; iterations as in the constructor."""
         flipped = self.flipped(kernel)
         to_tolerance = iterations == "tolerance"
@@ -176,7 +188,7 @@ class SpectralLayer(LipschitzLayer):
         )
         return u, v
 
-    def after_update(self):
+    def after_update(self) -> None:
         """Power iterations on the updated kernel; part of the compiled training step."""
         kernel = tf.convert_to_tensor(self.kernel)
         start = tf.convert_to_tensor(self.u), tf.convert_to_tensor(self.v)
@@ -188,15 +200,15 @@ class SpectralLayer(LipschitzLayer):
         self.v.assign(v)
         self.sigma.assign(sigma)
 
-    def converge(self):
+    def converge(self) -> None:
         """Brings u, v and sigma to convergence for the present kernel."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "coeff": self.coeff, "iterations": self.iterations}
 
 
-def absolute_sum_norm(kernel):
+def absolute_sum_norm(kernel: np.ndarray) -> float:
     """An upper bound on the norm of a matrix, or of a convolution on images of any size.
 
     `sqrt(|A|_1 |A|_inf)`, from the absolute sums over what leaves an input and over what enters
@@ -239,12 +251,12 @@ class SpectralDense(SpectralLayer):
         iterations: See `SpectralLayer`.
     """
 
-    def __init__(self, units, coeff=0.9, iterations=5, **kwargs):
+    def __init__(self, units: int, coeff: float = 0.9, iterations: int | str = 5, **kwargs: Any):
         super().__init__(coeff=coeff, iterations=iterations, **kwargs)
         checks.count(units, "units")
         self.units = units
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         features = input_shape[-1]
         # Uniform in +-1/sqrt(features), kernel and bias: the initialisation of the papers.
         limit = features**-0.5
@@ -264,23 +276,23 @@ class SpectralDense(SpectralLayer):
     def _costly(self):
         return min(self.kernel.shape) > _LARGE
 
-    def linear(self, x, kernel):
+    def linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.matmul(x, kernel)
 
-    def flipped(self, kernel):
+    def flipped(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.transpose(kernel)
 
-    def converge(self):
+    def converge(self) -> None:
         kernel = keras.ops.convert_to_numpy(self.kernel).astype("float64")
         v, sigma, u = _top_singular_triple(kernel)
         self._store(u, v, sigma)
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float:
         kernel = keras.ops.convert_to_numpy(self.normalized_kernel()).astype("float64")
         return _top_singular_triple(kernel)[1] * (1.0 + _SLACK)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}

@@ -1,5 +1,7 @@
 """A convolution whose operator norm is kept below a coefficient."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,7 +22,7 @@ _CONFIRMED = 6000
 _TOLERANCE = {"float64": 1e-11, "float32": 1e-5}
 
 
-def circular_norm(kernel, height, width):
+def circular_norm(kernel: np.ndarray, height: int, width: int) -> float:
     """An upper bound on the norm of a zero-padded convolution, from its circular symbol.
 
     Zero-pad an image of size (H, W) to a torus of size (H + r, W + r), r the radius of the
@@ -60,7 +62,7 @@ def circular_norm(kernel, height, width):
     return float(largest**0.5)
 
 
-def gram_matrix(kernel, height, width):
+def gram_matrix(kernel: np.ndarray, height: int, width: int) -> np.ndarray:
     """`A A^T` of a zero-padded convolution A on images of size (H, W).
 
     Args:
@@ -88,7 +90,7 @@ def gram_matrix(kernel, height, width):
     return gram.transpose(0, 1, 4, 2, 3, 5).reshape(side, side)
 
 
-def confirmed_norm(kernel, height, width, guess):
+def confirmed_norm(kernel: np.ndarray, height: int, width: int, guess: float) -> float:
     """An upper bound on the norm of a zero-padded convolution, close to a guess from below.
 
     `|A| <= c` exactly where `c^2 I - A A^T` has no negative eigenvalue, which a Cholesky
@@ -147,7 +149,14 @@ class SpectralConv2D(SpectralLayer):
         ValueError: If the kernel size is not odd, or the input size not known when built.
     """
 
-    def __init__(self, filters, kernel_size, coeff=0.9, iterations=5, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        coeff: float = 0.9,
+        iterations: int | str = 5,
+        **kwargs: Any,
+    ):
         super().__init__(coeff=coeff, iterations=iterations, **kwargs)
         checks.count(filters, "filters")
         checks.count(kernel_size, "kernel_size")
@@ -156,7 +165,7 @@ class SpectralConv2D(SpectralLayer):
         self.filters = filters
         self.kernel_size = kernel_size
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(
                 "SpectralConv2D takes images (batch, height, width, channels) of a known size, on "
@@ -180,12 +189,12 @@ class SpectralConv2D(SpectralLayer):
         self._build_norm((*positions, channels), (*positions, self.filters))
         self.built = True
 
-    def linear(self, x, kernel):
+    def linear(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if x.shape.rank == 2:
             return tf.matmul(x, kernel[0, 0])
         return tf.nn.conv2d(x, kernel, 1, "SAME")
 
-    def flipped(self, kernel):
+    def flipped(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
 
     @property
@@ -198,7 +207,7 @@ class SpectralConv2D(SpectralLayer):
             return min(self.kernel.shape[2:]) > _LARGE
         return not self._small
 
-    def converge(self):
+    def converge(self) -> None:
         if not np.isfinite(self._kernel64(self.kernel)).all():
             u, sigma, v = self.u, float("nan"), self.v  # which no certificate accepts
         elif self.kernel_size == 1:
@@ -209,7 +218,7 @@ class SpectralConv2D(SpectralLayer):
             u, sigma, v = self._lanczos()
         self._store(u, v, sigma)
 
-    def lipschitz_bound(self):
+    def lipschitz_bound(self) -> float:
         kernel = self._kernel64(self.normalized_kernel())
         if not np.isfinite(kernel).all():
             return float("nan")
@@ -222,7 +231,8 @@ class SpectralConv2D(SpectralLayer):
         guess = float(tf.norm(self.linear(tf.constant(v[None]), tf.constant(kernel))))
         if kernel.shape[2] < kernel.shape[3]:  # the transposed map has the smaller matrix
             kernel = self.flipped(tf.constant(kernel)).numpy()
-        return min(bound, confirmed_norm(kernel, *self._image, guess))
+        height, width = self._image
+        return min(bound, confirmed_norm(kernel, height, width, guess))
 
     @staticmethod
     def _kernel64(kernel):
@@ -265,10 +275,10 @@ class SpectralConv2D(SpectralLayer):
         sigma = tf.norm(u)
         return u / sigma, sigma, v
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,

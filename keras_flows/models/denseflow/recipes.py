@@ -1,5 +1,7 @@
 """Training recipes of DenseFlow."""
 
+from typing import Any
+
 from keras_flows.training.recipe import CosineDecay, ImageData, Optimizer, Recipe, WarmUp
 
 _GPU = " Trained on two CPU cores; the published sizes need a GPU."
@@ -18,7 +20,7 @@ _MUON = Optimizer("Muon", {"weight_decay": None, "adam_weight_decay": None})
 # Grcić et al. 2021, with their numbers of epochs. The steps of an epoch are the number of images
 # over the batch size: 781.25 on CIFAR-10; 20,018 and 40,036 on ImageNet and 5,087 on CelebA are
 # rounded below.
-_AUGMENTED = {"flip": True, "shift": 0.04}
+_AUGMENTED: dict[str, Any] = {"flip": True, "shift": 0.04}
 
 
 def _dense_flow(model, summary, data, epoch_steps, epochs, last_epochs, decay, **options):

@@ -23,8 +23,10 @@ _ACTIVATIONS = {
 }
 # Arrays that a density does not need. `scale` is a record of the norm `<u, W v>`, which the
 # published forward pass takes from its three parts, at their full precision; so do we.
-IGNORED = ("geom_p", "lamb", "last_n_samples", "last_firmom", "last_secmom", "scale")
-IGNORED += checkpoint_images.IGNORED
+IGNORED = (
+    *("geom_p", "lamb", "last_n_samples", "last_firmom", "last_secmom", "scale"),
+    *checkpoint_images.IGNORED,
+)
 
 
 def describes(config):

@@ -26,22 +26,22 @@ class AffineMap(ElementwiseMap):
 
     parameters = 2
 
-    def __init__(self, bound=2.0):
+    def __init__(self, bound: float = 2.0):
         checks.positive(bound, "bound")
         self.bound = float(bound)
 
-    def scale_and_shift(self, parameters):
+    def scale_and_shift(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The log-scale s and the shift of every number, from its parameters."""
         raw, shift = parameters[..., 0], parameters[..., 1]
         return self.bound * tf.tanh(raw / self.bound), shift
 
-    def encode(self, x, parameters):
+    def encode(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         log_scale, shift = self.scale_and_shift(parameters)
         return shift + tf.exp(log_scale) * x, log_scale
 
-    def decode(self, z, parameters):
+    def decode(self, z: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         log_scale, shift = self.scale_and_shift(parameters)
         return (z - shift) * tf.exp(-log_scale)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"bound": self.bound}

@@ -1,5 +1,7 @@
 """The contract of an elementwise map."""
 
+import tensorflow as tf
+
 from keras_flows.numerics.configured import Configured
 
 
@@ -13,9 +15,9 @@ class ElementwiseMap(Configured):
         parameters: How many parameters each number takes.
     """
 
-    parameters = None
+    parameters: int
 
-    def encode(self, x, parameters):
+    def encode(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Data to latent.
 
         Args:
@@ -27,6 +29,6 @@ class ElementwiseMap(Configured):
         """
         raise NotImplementedError
 
-    def decode(self, z, parameters):
+    def decode(self, z: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
         """Latent to data: the x of which z is the image."""
         raise NotImplementedError

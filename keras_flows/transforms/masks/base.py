@@ -1,5 +1,7 @@
 """The contract of a mask."""
 
+import tensorflow as tf
+
 from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.events import reshape_events
 
@@ -11,7 +13,7 @@ class Mask(Configured):
     half of the channels, or the whole image with zeros in place of what is transformed.
     """
 
-    def seen_shape(self, event_shape):
+    def seen_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of what the network sees.
 
         Raises:
@@ -19,24 +21,24 @@ class Mask(Configured):
         """
         raise NotImplementedError
 
-    def changed_shape(self, event_shape):
+    def changed_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of what is transformed."""
         raise NotImplementedError
 
-    def made_shape(self, event_shape, parameters):
+    def made_shape(self, event_shape: tuple[int, ...], parameters: int) -> tuple[int, ...]:
         """The shape that the network must make, for so many parameters of each number."""
         *positions, channels = self.changed_shape(event_shape)
         return (*positions, channels * parameters)
 
-    def split(self, x):
+    def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """`(seen, changed)`: tensors `(batch, *seen_shape)` and `(batch, *changed_shape)`."""
         raise NotImplementedError
 
-    def join(self, seen, changed):
+    def join(self, seen: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         """The event of which these are the parts; `split` undone."""
         raise NotImplementedError
 
-    def parameters(self, made, parameters):
+    def parameters(self, made: tf.Tensor, parameters: int) -> tf.Tensor:
         """What the network made, as `(batch, *changed_shape, parameters)`.
 
         Channel `parameters * j + k` that the network makes is parameter k of channel j.

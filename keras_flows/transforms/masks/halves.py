@@ -21,15 +21,15 @@ class ChannelHalves(Mask):
             raise ValueError(f"A coupling needs at least two channels; got {channels}.")
         return (*positions, channels - channels // 2), (*positions, channels // 2)
 
-    def seen_shape(self, event_shape):
+    def seen_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         return self._shapes(event_shape)[0]
 
-    def changed_shape(self, event_shape):
+    def changed_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         return self._shapes(event_shape)[1]
 
-    def split(self, x):
+    def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seen = x.shape[-1] - x.shape[-1] // 2
         return x[..., :seen], x[..., seen:]
 
-    def join(self, seen, changed):
+    def join(self, seen: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         return tf.concat([seen, changed], axis=-1)
