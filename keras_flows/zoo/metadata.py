@@ -1,8 +1,15 @@
 """What a preset folder says about its flow: the schema of `metadata.json`."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pydantic
+
+from keras_flows._version import __version__
+from keras_flows.errors import PresetError
+
+FILE = "metadata.json"
 
 # The format of a preset folder; raised when a change would make older versions misread one.
 FORMAT = 1
@@ -49,7 +56,11 @@ class Inverse(_Strict):
 
 
 class Metadata(_Strict):
-    """The contents of `metadata.json`."""
+    """The contents of `metadata.json`.
+
+    `licence` is that of the code and the weights, `data_licence` that of the data, None where it
+    was not recorded.
+    """
 
     format: int = FORMAT
     name: str
@@ -67,9 +78,50 @@ class Metadata(_Strict):
     training: dict[str, Any]
     versions: dict[str, str]
     licence: str
+    data_licence: str | None = None
     files: dict[str, str]
 
     @property
     def largest_bound(self):
         """The largest certified Lipschitz bound, None without residual blocks."""
         return max(self.lipschitz.values(), default=None)
+
+
+def read(folder):
+    """Reads and checks `metadata.json`.
+
+    Raises:
+        PresetError: If it is missing, unreadable, or of a newer format.
+    """
+    content = read_json(Path(folder) / FILE)
+    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
+        written_by = (content.get("versions") or {}).get("keras_flows", "a newer version")
+        raise PresetError(
+            f"{folder} was written by keras-flows {written_by} in preset format "
+            f"{content['format']}; this is {__version__}, which reads up to format {FORMAT}. "
+            "Upgrade keras-flows."
+        )
+    try:
+        return Metadata.model_validate(content)
+    except pydantic.ValidationError as error:
+        where = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
+        )
+        raise PresetError(f"{Path(folder) / FILE} does not fit its schema: {where}.") from None
+
+
+def read_json(path):
+    """Reads a JSON object of a preset.
+
+    Raises:
+        PresetError: If the file is missing or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PresetError(f"{path} does not exist; a preset folder has a {path.name}.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PresetError(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise PresetError(f"{path} must hold a JSON object.")
+    return content

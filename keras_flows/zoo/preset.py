@@ -12,17 +12,19 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pydantic
 
 from keras_flows._version import __version__
 from keras_flows.errors import ConvergenceError, PresetError
 from keras_flows.files import complete_folder, differences, sha256
 from keras_flows.flow import Flow
 from keras_flows.measure.inversion import round_trip
-from keras_flows.zoo import card
-from keras_flows.zoo.metadata import FORMAT, Inverse, Metadata
+from keras_flows.zoo.card import FILE as CARD
+from keras_flows.zoo.card import render
+from keras_flows.zoo.metadata import FILE as METADATA
+from keras_flows.zoo.metadata import Inverse, Metadata, read_json
+from keras_flows.zoo.metadata import read as read_metadata
 
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _PACKAGES = ("keras", "tensorflow", "numpy")
 # Samples that the round trip is measured on: of images fewer, which take longer.
 _POINTS, _IMAGES = 1000, 64
@@ -38,6 +40,7 @@ def save(
     training=None,
     licence="apache-2.0",
     picture=None,
+    data_licence=None,
 ):
     """Writes a flow as a preset folder.
 
@@ -55,6 +58,7 @@ def save(
         training: How it was trained: recipe, seed, steps and the like, a dictionary.
         licence: SPDX identifier in lower case.
         picture: Path of a PNG file to include, or None.
+        data_licence: The licence of the data, where `keras_flows.zoo.known_data` does not have it.
 
     Returns:
         The `Metadata` written.
@@ -65,8 +69,7 @@ def save(
         PresetError: If the folder holds something that is not a preset.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
-        raise PresetError(f"{folder} exists, and is not a preset; it is left as it is.")
+    check_target(folder)
     flow.converge()
     bounds = flow.certify().bounds
     with complete_folder(folder) as partial:
@@ -100,37 +103,28 @@ def save(
                 **{package: installed.version(package) for package in _PACKAGES},
             },
             licence=licence,
+            data_licence=data_licence,
             files={},
         )
         picture_name = None if picture is None else Path(picture).name
-        (partial / "README.md").write_text(card.render(metadata, picture_name), encoding="utf-8")
+        (partial / CARD).write_text(render(metadata, picture_name), encoding="utf-8")
         files = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         metadata = metadata.model_copy(update={"files": files})
         _write_json(partial / METADATA, metadata.model_dump())
     return metadata
 
 
-def read_metadata(folder):
-    """Reads and checks `metadata.json`.
+def check_target(folder):
+    """Checks, before the work, that a preset can be written there.
 
     Raises:
-        PresetError: If it is missing, unreadable, or of a newer format.
+        PresetError: If it is a file, or a folder that holds something that is not a preset.
     """
-    content = _read_json(Path(folder) / METADATA)
-    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
-        written_by = (content.get("versions") or {}).get("keras_flows", "a newer version")
-        raise PresetError(
-            f"{folder} was written by keras-flows {written_by} in preset format "
-            f"{content['format']}; this is {__version__}, which reads up to format {FORMAT}. "
-            "Upgrade keras-flows."
-        )
-    try:
-        return Metadata.model_validate(content)
-    except pydantic.ValidationError as error:
-        where = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()
-        )
-        raise PresetError(f"{Path(folder) / METADATA} does not fit its schema: {where}.") from None
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise PresetError(f"{folder} is a file; a preset is a folder.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
+        raise PresetError(f"{folder} exists, and is not a preset; it is left as it is.")
 
 
 def check_files(folder, metadata):
@@ -158,7 +152,7 @@ def load(folder):
     metadata = read_metadata(folder)
     check_files(folder, metadata)
     try:
-        flow = keras.saving.deserialize_keras_object(_read_json(folder / CONFIG))
+        flow = keras.saving.deserialize_keras_object(read_json(folder / CONFIG))
     except (TypeError, ValueError, KeyError) as error:
         raise PresetError(
             f"{folder / CONFIG} does not describe a flow that keras-flows {__version__} knows "
@@ -214,15 +208,3 @@ def _inverse(flow):
 
 def _write_json(path, content):
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(path):
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PresetError(f"{path} does not exist; a preset folder has a {path.name}.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PresetError(f"{path} is not valid JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise PresetError(f"{path} must hold a JSON object.")
-    return content
