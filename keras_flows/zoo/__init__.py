@@ -1,8 +1,9 @@
-"""Pretrained flows: find, load and save presets, import published checkpoints."""
+"""Pretrained flows: find, load, save and upload presets, import published checkpoints."""
 
 from keras_flows.zoo import card as _card
 from keras_flows.zoo import handles as _handles
 from keras_flows.zoo import metadata as _metadata
+from keras_flows.zoo.upload import upload as upload
 
 
 def __getattr__(name):
