@@ -2,6 +2,12 @@
 
 import importlib
 import os
+import pathlib
+import sys
+
+from keras_flows import _moved
+
+__version__ = "0.1.0"
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     raise ImportError(
@@ -9,32 +15,53 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         "Leave it out, or set it to tensorflow, before Keras is imported."
     )
 
-from keras_flows import _moved
-from keras_flows import layers as layers
-from keras_flows import models as models
-from keras_flows import training as training
-from keras_flows import transforms as transforms
-from keras_flows._version import __version__ as __version__
-from keras_flows.errors import ConvergenceError as ConvergenceError
-from keras_flows.errors import ExportError as ExportError
-from keras_flows.errors import LipschitzError as LipschitzError
-from keras_flows.errors import NonFiniteError as NonFiniteError
-from keras_flows.errors import PresetError as PresetError
-from keras_flows.flow import Flow as Flow
-
 _moved.install()
 
-# Imported when first used: they bring TFP, tf2onnx, matplotlib or data libraries.
-_LAZY = ("data", "export", "measure", "numerics", "plot", "tfp", "zoo")
+# Imported when first used: some bring TFP, tf2onnx, matplotlib or data libraries.
+_PACKAGES = (
+    "data",
+    "export",
+    "layers",
+    "measure",
+    "models",
+    "numerics",
+    "plot",
+    "tfp",
+    "training",
+    "transforms",
+    "zoo",
+)
+_NAMES = {
+    "Flow": "flow",
+    "ConvergenceError": "errors",
+    "ExportError": "errors",
+    "LipschitzError": "errors",
+    "NonFiniteError": "errors",
+    "PresetError": "errors",
+}
 
 
 def __getattr__(name):
-    if name in _LAZY:
-        return importlib.import_module(f"keras_flows.{name}")
-    if _moved.new_name(name) is not None:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"keras_flows.{_NAMES[name]}"), name)
+    if name in _PACKAGES or _moved.new_name(name) is not None:
         return importlib.import_module(f"keras_flows.{name}")
     raise AttributeError(f"module 'keras_flows' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_PACKAGES, *_NAMES])
+
+
+def _is_command():
+    """Whether this process is `keras-flows` or `python -m keras_flows`."""
+    return pathlib.Path(sys.argv[0]).stem == "keras-flows" or getattr(sys, "orig_argv", [])[
+        1:3
+    ] == ["-m", "keras_flows"]
+
+
+# A command does without TensorFlow where it can. Everywhere else all classes are imported at once:
+# Keras reads from files only what is registered.
+if not _is_command():
+    importlib.import_module("keras_flows.models")
+    importlib.import_module("keras_flows.training")

@@ -1,15 +1,16 @@
-"""Folders that are complete or not there, the checksums of their files, and JSON by a schema."""
+"""Files and folders that are complete or not there, their checksums, and JSON by a schema."""
 
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from pathlib import Path
 
 import pydantic
 
-from keras_flows._version import __version__
+from keras_flows import __version__
 
 
 @contextlib.contextmanager
@@ -34,6 +35,33 @@ def complete_folder(folder):
         partial.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def complete_file(path):
+    """A file beside `path` to write, which replaces it if all goes well.
+
+    A link stays a link: what it names is replaced. The file keeps the permissions of the one it
+    replaces.
+
+    Args:
+        path: Where the result goes; its folder exists.
+
+    Yields:
+        The `pathlib.Path` to write to, with the same suffixes. If an error is raised, or the
+        process is killed, `path` stays as it was.
+    """
+    target = Path(path).resolve()
+    partial = target.with_name(f".{uuid.uuid4().hex}-{target.name}")
+    try:
+        yield partial
+        if target.exists():
+            shutil.copymode(target, partial)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())  # complete on the disk before it has the name
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def sha256(path):

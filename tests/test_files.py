@@ -5,7 +5,7 @@ import json
 import pydantic
 import pytest
 
-from keras_flows._version import __version__
+from keras_flows import __version__
 from keras_flows.files import read_json
 
 

@@ -1,54 +1,68 @@
 """Tables of numbers in files: what the command line reads and writes.
 
-Examples are rows. In .npy and .npz files they keep their shape; in .csv and .parquet files each is
+Examples are rows. In .npy and .npz files they keep their shape; in text and .parquet files each is
 one row of numbers, an event of higher rank flattened with its last axis fastest.
 """
 
 import contextlib
-import csv
+import importlib
+import os
 import sys
-import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
-SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+from keras_flows.data import delimited
+from keras_flows.files import complete_file
+
+SUFFIXES = (".npy", ".npz", *delimited.SUFFIXES, ".parquet")
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a path is that of a table: it ends in one of `SUFFIXES`, or is "-"."""
+    return str(path) == "-" or str(path).endswith(SUFFIXES)
 
 
 def read(
-    path: str | Path, event_shape: tuple[int, ...], columns: Sequence[str] | None = None
+    path: str | Path,
+    event_shape: tuple[int, ...],
+    columns: Sequence[str] | None = None,
+    header: bool | None = None,
 ) -> np.ndarray:
     """Read examples from a file.
 
-    A .npz file must hold one array, or one called "x". A .csv file has commas between its cells; if
-    its first row is all numbers it has no header, and its columns are called "0", "1", …. Pickled
-    objects are never loaded.
+    A .npz file must hold one array, or one called "x". A .csv file has commas, semicolons or tabs
+    between its cells, a .tsv file tabs. Pickled objects are never loaded.
 
     Args:
-        path: A .npy, .npz, .csv or .parquet file.
+        path: A file that ends in one of `SUFFIXES`; "-" for text on standard input.
         event_shape: The shape of one example.
-        columns: The columns to read from a .csv or .parquet file, in this order; all by default.
+        columns: The columns to read from a text or .parquet file, in this order; all by default.
+        header: Whether the first row of a text file holds names. If None, that must be plain: a
+            first row of numbers is an error. Without a header the columns are called "0", "1", ….
 
     Returns:
         float32 array of shape `(n, *event_shape)`, n at least 1, all of it finite.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ImportError: A .csv or .parquet file, and pandas or pyarrow is not installed.
+        ImportError: A text or .parquet file, and pandas or pyarrow is not installed.
         ValueError: The suffix is unknown, or the file is damaged, empty, of another shape, or holds
             anything but finite float32 numbers.
     """
-    path = Path(path)
     suffix = _suffix(path)
-    if not path.is_file():
+    if str(path) != "-" and not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {path}.")
+    if header is not None and suffix not in delimited.SUFFIXES:
+        raise ValueError(
+            f"{path}: only text tables ({', '.join(delimited.SUFFIXES)}) have headers."
+        )
     if suffix in (".npy", ".npz"):
         if columns is not None:
-            raise ValueError(f"{path}: columns can be chosen in .csv and .parquet files only.")
+            raise ValueError(f"{path}: columns can be chosen in text and .parquet files only.")
         values = _read_numpy(path)
         if values.dtype.kind not in "iuf":
             raise ValueError(f"{path} must hold real numbers, but its dtype is {values.dtype}.")
@@ -58,21 +72,58 @@ def read(
                 f"but its shape is {values.shape}."
             )
     else:
-        values = _read_columns(path, suffix, event_shape, columns)
+        values = _read_columns(path, suffix, event_shape, columns, header)
     if len(values) == 0:
         raise ValueError(f"{path} is empty: it holds no rows.")
     return _finite_float32(path, values)
 
 
+def check_output(path: str | Path | None, axes: int) -> None:
+    """Check, before the work, that its result can be written.
+
+    Args:
+        path: As in `write`.
+        axes: The number of axes of the array that will be written.
+
+    Raises:
+        FileNotFoundError: The folder of `path` does not exist.
+        ImportError: A .parquet file, and pandas or pyarrow is not installed.
+        PermissionError: The folder cannot be written to.
+        ValueError: The suffix is unknown, such a file cannot hold the array, or `path` is a folder.
+    """
+    suffix = _suffix("-" if path is None else path)
+    if axes > 2 and suffix not in (".npy", ".npz"):
+        where = "standard output is CSV" if path in (None, "-") else f"{path} is a table"
+        raise ValueError(
+            f"The result has {axes} axes, but {where} of rows and columns. Name a .npy or .npz "
+            "file for it."
+        )
+    if path is None or str(path) == "-":
+        return
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file to write.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"The folder {path.parent} cannot be written to.")
+    if suffix == ".parquet":
+        with _needs_data_extra(path):
+            for name in ("pandas", "pyarrow"):
+                importlib.import_module(name)
+
+
 def write(path: str | Path | None, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays to a file, or as CSV to standard output.
 
-    In .csv and .parquet files and on standard output an array of shape `(n,)` is a column with its
+    In text and .parquet files and on standard output an array of shape `(n,)` is a column with its
     own name, and one of shape `(n, k)` the columns name_0 … name_{k−1}. Floating-point numbers are
-    written with as many digits as it takes to read the same number again.
+    written with as many digits as it takes to read the same number again. A file that is there is
+    replaced by a complete one, or left as it was.
 
     Args:
-        path: A .npy (one array), .npz, .csv or .parquet file; None or "-" for standard output.
+        path: A file that ends in one of `SUFFIXES`, of which .npy holds one array; None or "-" for
+            standard output.
         arrays: Arrays of real numbers or booleans by name.
 
     Raises:
@@ -88,50 +139,50 @@ def write(path: str | Path | None, arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
     if path is None or str(path) == "-":
-        _write_csv(sys.stdout, _as_columns(arrays))
+        delimited.print_to(sys.stdout, _as_columns(arrays))
         return
-    path = Path(path)
+    check_output(path, axes=0)  # what does not fit is said below, with the name of the array
     suffix = _suffix(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
-    if suffix == ".npy":
-        if len(arrays) > 1:
-            raise ValueError(
-                f"{path}: a .npy file holds one array, but there are {len(arrays)} to write "
-                f"({', '.join(arrays)}). Use .npz."
-            )
-        np.save(path, next(iter(arrays.values())), allow_pickle=False)
-    elif suffix == ".npz":
-        np.savez(path, **arrays)
-    elif suffix == ".csv":
-        columns = _as_columns(arrays)
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            _write_csv(file, columns)
-    else:
-        columns = _as_columns(arrays)
-        with _needs_data_extra(path):
-            import pandas as pd
+    if suffix == ".npy" and len(arrays) > 1:
+        raise ValueError(
+            f"{path}: a .npy file holds one array, but there are {len(arrays)} to write "
+            f"({', '.join(arrays)}). Use .npz."
+        )
+    columns = None if suffix in (".npy", ".npz") else _as_columns(arrays)
+    with complete_file(path) as partial:
+        if suffix == ".npy":
+            np.save(partial, next(iter(arrays.values())), allow_pickle=False)
+        elif suffix == ".npz":
+            np.savez(partial, **arrays)
+        elif suffix == ".parquet":
+            with _needs_data_extra(path):
+                import pandas as pd
 
-            pd.DataFrame(columns).to_parquet(path, index=False)
+                pd.DataFrame(columns).to_parquet(partial, index=False)
+        else:
+            delimited.write(partial, columns)
 
 
 # --------------------------------------------------------------------- reading
 
 
-def _suffix(path: Path) -> str:
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: a table's name must end in one of {', '.join(SUFFIXES)}.")
-    return path.suffix
+def _suffix(path: str | Path) -> str:
+    if str(path) == "-":
+        return ".csv"
+    for suffix in SUFFIXES:
+        if str(path).endswith(suffix):
+            return suffix
+    raise ValueError(f"{path}: a table's name must end in one of {', '.join(SUFFIXES)}.")
 
 
 @contextlib.contextmanager
-def _needs_data_extra(path: Path):
+def _needs_data_extra(path: str | Path):
     try:
         yield
     except ImportError as error:
         raise ImportError(
-            f"{path}: {path.suffix} files need pandas and pyarrow, and one is missing ({error}). "
-            "Install them with: pip install 'keras-flows[data]'"
+            f"{path}: text and .parquet tables need pandas and pyarrow, and one is missing "
+            f"({error}). Install them with: pip install 'keras-flows[data]'"
         ) from error
 
 
@@ -139,7 +190,7 @@ def _rows_of(event_shape: tuple[int, ...]) -> str:
     return f"({', '.join(['n', *map(str, event_shape)])})"
 
 
-def _read_numpy(path: Path) -> np.ndarray:
+def _read_numpy(path: str | Path) -> np.ndarray:
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -161,10 +212,15 @@ def _read_numpy(path: Path) -> np.ndarray:
 
 
 def _read_columns(
-    path: Path, suffix: str, event_shape: tuple[int, ...], columns: Sequence[str] | None
+    path: str | Path,
+    suffix: str,
+    event_shape: tuple[int, ...],
+    columns: Sequence[str] | None,
+    header: bool | None,
 ) -> np.ndarray:
     with _needs_data_extra(path):
-        frame = _read_csv(path) if suffix == ".csv" else _read_parquet(path)
+        frame = _read_parquet(path) if suffix == ".parquet" else delimited.read(path, header)
+    path = "standard input" if str(path) == "-" else path
     frame.columns = frame.columns.map(str)
     if columns is not None:
         missing = [name for name in columns if name not in frame.columns]
@@ -177,7 +233,8 @@ def _read_columns(
     if frame.shape[1] != width:
         raise ValueError(
             f"{path} must have {width} columns for examples of shape {tuple(event_shape)}, but it "
-            f"has {frame.shape[1]}: {_some(frame.columns)}. Choose among them with columns."
+            f"has {frame.shape[1]}: {delimited.some(frame.columns)}. Choose among them with "
+            "columns (--columns)."
         )
     text = [
         name
@@ -185,50 +242,12 @@ def _read_columns(
         if getattr(dtype, "kind", "O") not in "iuf"
     ]
     if text and len(frame):
-        raise ValueError(f"{path} must hold numbers, but these columns do not: {_some(text)}.")
+        names = delimited.some(text)
+        raise ValueError(f"{path} must hold numbers, but these columns do not: {names}.")
     return frame.to_numpy(np.float64, na_value=np.nan).reshape(-1, *event_shape)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-
-
-def _read_csv(path: Path):
-    import pandas as pd
-
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            first = next((row for row in csv.reader(file) if row), None)
-        if first is None:
-            raise ValueError(f"{path} is empty: it holds no rows.")
-        numbers = [_is_number(cell) for cell in first]
-        if any(numbers) and not all(numbers):
-            raise ValueError(
-                f"{path}: its first row must be all names or all numbers, but it is a mixture: "
-                f"{_some(first)}."
-            )
-        with warnings.catch_warnings():
-            # A row longer than the header would otherwise be cut with no more than a warning.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path,
-                header=None if all(numbers) else 0,
-                index_col=False,
-                encoding="utf-8-sig",
-            )
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a well-formed CSV file: {error}") from error
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _read_parquet(path: Path):
+def _read_parquet(path: str | Path):
     import pandas as pd
     import pyarrow as pa
 
@@ -238,7 +257,7 @@ def _read_parquet(path: Path):
         raise ValueError(f"{path} cannot be read as a Parquet file: {error}") from error
 
 
-def _finite_float32(path: Path, values: np.ndarray) -> np.ndarray:
+def _finite_float32(path: str | Path, values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         result = values.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(result).reshape(len(result), -1).all(axis=1))
@@ -263,24 +282,10 @@ def _as_columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             columns.update({f"{name}_{i}": array[:, i] for i in range(array.shape[1])})
         else:
             raise ValueError(
-                f"{name} has shape {array.shape}, but .csv and .parquet files take arrays of one "
-                "or two axes. Use .npy or .npz."
+                f"{name} has shape {array.shape}, but text and .parquet tables take arrays of "
+                "one or two axes. Use .npy or .npz."
             )
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"The arrays of one table must have equally many rows, but: {lengths}.")
     return columns
-
-
-def _write_csv(file: TextIO, columns: Mapping[str, np.ndarray]) -> None:
-    row = ",".join(_format(column.dtype) for column in columns.values()) + "\n"
-    file.write(",".join(columns) + "\n")
-    file.writelines(
-        row % cells for cells in zip(*(c.tolist() for c in columns.values()), strict=True)
-    )
-
-
-def _format(dtype: np.dtype) -> str:
-    if dtype.kind != "f":
-        return "%d"
-    return "%.9g" if dtype.itemsize <= 4 else "%.17g"

@@ -6,7 +6,7 @@ A new graph is one entry here, and its function in `endpoints`.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keras_flows._version import __version__
+from keras_flows import __version__
 from keras_flows.errors import ExportError
 from keras_flows.export import endpoints
 

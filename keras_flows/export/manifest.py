@@ -8,7 +8,7 @@ from typing import Literal
 
 import pydantic
 
-from keras_flows._version import __version__
+from keras_flows import __version__
 from keras_flows.errors import ExportError
 from keras_flows.export import endpoints
 from keras_flows.files import differences, read_json

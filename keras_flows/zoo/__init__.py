@@ -1,9 +1,22 @@
-"""Pretrained flows: find, load and save presets, import published checkpoints."""
+"""Pretrained flows: find, load, save and upload presets, import published checkpoints."""
 
+from keras_flows.zoo import card as _card
 from keras_flows.zoo import handles as _handles
-from keras_flows.zoo import preset as _preset
-from keras_flows.zoo.checkpoint import import_checkpoint as import_checkpoint
-from keras_flows.zoo.preset import save as save
+from keras_flows.zoo import metadata as _metadata
+from keras_flows.zoo.upload import upload as upload
+
+
+def __getattr__(name):
+    # Lists and cards do without TensorFlow, which these need.
+    if name == "import_checkpoint":
+        from keras_flows.zoo.checkpoint import import_checkpoint
+
+        return import_checkpoint
+    if name == "save":
+        from keras_flows.zoo.preset import save
+
+        return save
+    raise AttributeError(f"module 'keras_flows.zoo' has no attribute {name!r}")
 
 
 def list():
@@ -21,12 +34,12 @@ def show(handle):
     Returns:
         A `keras_flows.zoo.metadata.Metadata`.
     """
-    return _preset.read_metadata(_handles.resolve(handle))
+    return _metadata.read(_handles.resolve(handle))
 
 
 def card(handle):
     """The model card of a preset, Markdown; arguments and errors as in `load`."""
-    return (_handles.resolve(handle) / "README.md").read_text(encoding="utf-8")
+    return (_handles.resolve(handle) / _card.FILE).read_text(encoding="utf-8")
 
 
 def load(handle):
@@ -42,4 +55,6 @@ def load(handle):
     Raises:
         PresetError: If there is no such preset, or it is corrupt or of a newer version.
     """
-    return _preset.load(_handles.resolve(handle))
+    from keras_flows.zoo import preset
+
+    return preset.load(_handles.resolve(handle))

@@ -1,9 +1,13 @@
 """Model cards: the README.md of a preset, from its metadata."""
 
+import re
 from collections.abc import Mapping
 
 import yaml
 
+from keras_flows.zoo import known_data, scope
+
+FILE = "README.md"
 _MEANING = {
     "exact": "exact log-likelihoods",
     "unbiased": "unbiased estimates of log-likelihoods",
@@ -12,22 +16,27 @@ _MEANING = {
 }
 
 
-def render(metadata, picture=None):
+def render(metadata, picture=None, handle=None):
     """The model card as Markdown with the Hugging Face YAML header.
 
     Args:
         metadata: A `keras_flows.zoo.metadata.Metadata`.
         picture: File name of the picture, or None.
+        handle: What loads the preset wherever the card is read; None for a preset that has no
+            address yet.
 
     Returns:
         The text of the card.
     """
     sections = [
         f"---\n{yaml.safe_dump(_header(metadata), sort_keys=False)}---",
-        f"# {metadata.name}",
-        metadata.summary,
-        f"![{metadata.name}]({picture})" if picture else "",
-        _use(metadata),
+        f"# {_line(metadata.name)}",
+        _line(metadata.summary),
+        f"![{_line(metadata.name)}]({picture})" if picture else "",
+        _use(metadata, handle),
+        f"## Intended use\n\n{scope.intended_use(metadata)}",
+        f"## Limitations\n\n{scope.limitations(metadata)}",
+        f"## Out of distribution\n\n{scope.out_of_distribution(metadata)}",
         "## Facts\n\n" + _table(_facts(metadata)),
         "## Training\n\n" + (_table(_flat(metadata.training)) or "Not recorded."),
         "## Versions\n\n" + _table(metadata.versions.items()),
@@ -36,33 +45,66 @@ def render(metadata, picture=None):
 
 
 def _header(metadata):
+    images = len(metadata.event_shape) == 3
     header = {
         "library_name": "keras-flows",
         "license": metadata.licence,
+        # Of the tasks that Hugging Face knows none is density estimation.
+        "pipeline_tag": "unconditional-image-generation" if images else "other",
         "tags": ["keras", "tensorflow", "normalizing-flow", "density-estimation"],
     }
+    known = known_data.of(metadata)
+    if known is not None and known.hugging_face is not None:
+        header["datasets"] = [known.hugging_face]
     if metadata.test is not None:
+        metrics = _metrics(metadata)
         result = {
             "task": {"type": "density-estimation"},
-            "dataset": {"name": metadata.test.data, "type": metadata.test.data},
-            "metrics": [
-                {
-                    "type": "negative-log-likelihood",
-                    "name": f"negative log-likelihood (nats, {metadata.likelihood})",
-                    "value": round(metadata.test.nll, 4),
-                }
-            ],
+            "dataset": {"name": metadata.test.data, "type": _data_type(metadata, known)},
+            "metrics": metrics,
         }
+        header["metrics"] = [metric["type"] for metric in metrics]
         header["model-index"] = [{"name": metadata.name, "results": [result]}]
     return header
 
 
-def _use(metadata):
-    context = "" if metadata.context_shape is None else ", context"
-    sample_context = "" if metadata.context_shape is None else ", context=context"
+def _metrics(metadata):
+    """The test results; each says what it is: unit, likelihood, draws."""
+    test, kind = metadata.test, metadata.likelihood
+    if test.importance_samples is not None:
+        kind += f", importance-weighted, {test.importance_samples} draws"
+    metrics = [
+        {
+            "type": "negative-log-likelihood",
+            "name": f"negative log-likelihood (nats, {kind})",
+            "value": round(test.nll, 4),
+        }
+    ]
+    if test.bits_per_dim is not None:
+        metrics.append(
+            {
+                "type": "bits-per-dim",
+                "name": f"bits per dimension ({kind})",
+                "value": round(test.bits_per_dim, 4),
+            }
+        )
+    return metrics
+
+
+def _data_type(metadata, known):
+    """The identifier of the data: that of Hugging Face, or the name in one word."""
+    if known is not None and known.hugging_face is not None:
+        return known.hugging_face
+    return re.sub(r"\W+", "-", known_data.name(metadata)).strip("-") or "unnamed"
+
+
+def _use(metadata, handle):
+    conditional = metadata.context_shape is not None
+    context, sample_context = (", context", ", context=context") if conditional else ("", "")
+    where = f'"{handle}")' if handle else '"path/of/the/folder")  # or "hf://user/repository", …'
     return (
         "## Use\n\n```python\nimport keras_flows as kf\n\n"
-        f'flow = kf.zoo.load("{metadata.name}")\n'
+        f"flow = kf.zoo.load({where}\n"
         f"flow.log_prob(x{context})  # nats per example\n"
         f"flow.sample(1000, seed=0{sample_context})\n```"
     )
@@ -115,7 +157,12 @@ def _facts(metadata):
             f"{inverse.round_trip_examples:,} samples"
             + (", from black to white being 1" if len(metadata.event_shape) == 3 else ""),
         )
-    yield "Licence", metadata.licence
+    yield "Licence of the code and the weights", metadata.licence
+    known = known_data.of(metadata)
+    yield (
+        "Licence of the data",
+        metadata.data_licence or (known.licence if known is not None else "not recorded"),
+    )
 
 
 def _flat(values, prefix=""):
@@ -127,6 +174,15 @@ def _flat(values, prefix=""):
             yield f"{prefix}{key}", value
 
 
+def _line(text):
+    """A text on one line, as a heading, a sentence or a cell needs it."""
+    return " ".join(str(text).split())
+
+
+def _cell(value):
+    return _line(value).replace("|", "\\|")
+
+
 def _table(rows):
-    rows = [f"| {name} | {value} |" for name, value in rows]
+    rows = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows]
     return "\n".join(["| | |", "| --- | --- |", *rows]) if rows else ""

@@ -4,11 +4,8 @@ import re
 from importlib import resources
 from pathlib import Path
 
-import keras
-
-from keras_flows import checks
 from keras_flows.errors import PresetError
-from keras_flows.zoo import preset
+from keras_flows.zoo import metadata
 
 _CHECKSUM = re.compile(r"^sha256=([0-9a-f]{64})$")
 
@@ -22,7 +19,7 @@ def entries():
 
 def bundled():
     """The names of the entries that come with the package, sorted."""
-    return sorted(path.parent.name for path in entries().glob(f"*/{preset.METADATA}"))
+    return sorted(path.parent.name for path in entries().glob(f"*/{metadata.FILE}"))
 
 
 def resolve(handle):
@@ -54,6 +51,8 @@ def resolve(handle):
         return entries() / handle
     if Path(handle).is_dir():
         return Path(handle)
+    from keras_flows import checks  # imports TensorFlow
+
     raise PresetError(
         f"There is no zoo entry or folder {handle!r}.{checks.suggestion(handle, bundled())} "
         f"Entries: {', '.join(bundled())}."
@@ -69,6 +68,8 @@ def _fetch(handle, _):
             f"{address}#sha256=<64 hexadecimal digits>. It pins every file of the preset."
         )
     checksum = pinned.group(1)
+    import keras
+
     # One folder in the cache for each version of a preset.
     subfolder = f"keras_flows/{checksum[:16]}"
 
@@ -88,24 +89,35 @@ def _fetch(handle, _):
         except Exception as error:
             raise PresetError(f"{address}/{name} could not be fetched: {error}") from error
 
-    folder = Path(file(preset.METADATA, checksum)).parent
-    for name, expected in preset.read_metadata(folder).files.items():
+    folder = Path(file(metadata.FILE, checksum)).parent
+    for name, expected in metadata.read(folder).files.items():
         if Path(name).name != name:
             raise PresetError(f"The preset at {address} names a file outside its folder: {name!r}.")
         file(name, expected)
     return folder
 
 
-def _hugging_face(handle, rest):
+def hugging_face_parts(handle):
+    """The repository `user/name` and the folder in it, "" for its root.
+
+    Raises:
+        PresetError: If the handle is none of Hugging Face.
+    """
+    scheme, _, rest = handle.partition("://")
     user, _, path = rest.partition("/")
     repository, _, folder = path.partition("/")
-    if not user or not repository:
+    if scheme != "hf" or not user or not repository:
         raise PresetError(
             f"A Hugging Face handle is hf://user/repository[/folder]; got {handle!r}."
         )
-    hub = _library("huggingface_hub")
+    return f"{user}/{repository}", folder.strip("/")
+
+
+def _hugging_face(handle, _):
+    repository, folder = hugging_face_parts(handle)
+    hub = library("huggingface_hub")
     patterns = [f"{folder}/*"] if folder else None
-    root = hub.snapshot_download(f"{user}/{repository}", allow_patterns=patterns)
+    root = hub.snapshot_download(repository, allow_patterns=patterns)
     return Path(root) / folder
 
 
@@ -115,10 +127,15 @@ def _kaggle(handle, rest):
             "A Kaggle handle is kaggle://owner/model/framework/variation[/version]; got "
             f"{handle!r}."
         )
-    return Path(_library("kagglehub").model_download(rest))
+    return Path(library("kagglehub").model_download(rest))
 
 
-def _library(name):
+def library(name):
+    """The library of a hub.
+
+    Raises:
+        ImportError: If it is not installed; the message says how.
+    """
     try:
         return __import__(name)
     except ImportError as error:

@@ -1,8 +1,14 @@
 """What a preset folder says about its flow: the schema of `metadata.json`."""
 
+from pathlib import Path
 from typing import Any
 
 import pydantic
+
+from keras_flows.errors import PresetError
+from keras_flows.files import read_json
+
+FILE = "metadata.json"
 
 # The format of a preset folder; raised when a change would make older versions misread one.
 FORMAT = 1
@@ -49,7 +55,11 @@ class Inverse(_Strict):
 
 
 class Metadata(_Strict):
-    """The contents of `metadata.json`."""
+    """The contents of `metadata.json`.
+
+    `licence` is that of the code and the weights, `data_licence` that of the data, None where it
+    was not recorded.
+    """
 
     format: int = FORMAT
     name: str
@@ -67,9 +77,19 @@ class Metadata(_Strict):
     training: dict[str, Any]
     versions: dict[str, str]
     licence: str
+    data_licence: str | None = None
     files: dict[str, str]
 
     @property
     def largest_bound(self):
         """The largest certified Lipschitz bound, None without residual blocks."""
         return max(self.lipschitz.values(), default=None)
+
+
+def read(folder):
+    """Reads and checks `metadata.json`.
+
+    Raises:
+        PresetError: If it is missing, unreadable, or of a newer format.
+    """
+    return read_json(Path(folder) / FILE, Metadata, FORMAT, "preset", PresetError)

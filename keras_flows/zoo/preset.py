@@ -13,15 +13,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_flows._version import __version__
+from keras_flows import __version__
 from keras_flows.errors import ConvergenceError, PresetError
-from keras_flows.files import complete_folder, differences, read_json, read_object, sha256
+from keras_flows.files import complete_folder, differences, read_object, sha256
 from keras_flows.flow import Flow
 from keras_flows.measure.inversion import round_trip
-from keras_flows.zoo import card
-from keras_flows.zoo.metadata import FORMAT, Inverse, Metadata
+from keras_flows.zoo.card import FILE as CARD
+from keras_flows.zoo.card import render
+from keras_flows.zoo.metadata import FILE as METADATA
+from keras_flows.zoo.metadata import Inverse, Metadata
+from keras_flows.zoo.metadata import read as read_metadata
 
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _PACKAGES = ("keras", "tensorflow", "numpy")
 # Samples that the round trip is measured on: of images fewer, which take longer.
 _POINTS, _IMAGES = 1000, 64
@@ -37,6 +40,7 @@ def save(
     training=None,
     licence="apache-2.0",
     picture=None,
+    data_licence=None,
 ):
     """Writes a flow as a preset folder.
 
@@ -54,6 +58,7 @@ def save(
         training: How it was trained: recipe, seed, steps and the like, a dictionary.
         licence: SPDX identifier in lower case.
         picture: Path of a PNG file to include, or None.
+        data_licence: The licence of the data, where `keras_flows.zoo.known_data` does not have it.
 
     Returns:
         The `Metadata` written.
@@ -64,8 +69,7 @@ def save(
         PresetError: If the folder holds something that is not a preset.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
-        raise PresetError(f"{folder} exists, and is not a preset; it is left as it is.")
+    check_target(folder)
     flow.converge()
     bounds = flow.certify().bounds
     with complete_folder(folder) as partial:
@@ -99,23 +103,28 @@ def save(
                 **{package: installed.version(package) for package in _PACKAGES},
             },
             licence=licence,
+            data_licence=data_licence,
             files={},
         )
         picture_name = None if picture is None else Path(picture).name
-        (partial / "README.md").write_text(card.render(metadata, picture_name), encoding="utf-8")
+        (partial / CARD).write_text(render(metadata, picture_name), encoding="utf-8")
         files = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         metadata = metadata.model_copy(update={"files": files})
         _write_json(partial / METADATA, metadata.model_dump())
     return metadata
 
 
-def read_metadata(folder):
-    """Reads and checks `metadata.json`.
+def check_target(folder):
+    """Checks, before the work, that a preset can be written there.
 
     Raises:
-        PresetError: If it is missing, unreadable, or of a newer format.
+        PresetError: If it is a file, or a folder that holds something that is not a preset.
     """
-    return read_json(Path(folder) / METADATA, Metadata, FORMAT, "preset", PresetError)
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise PresetError(f"{folder} is a file; a preset is a folder.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
+        raise PresetError(f"{folder} exists, and is not a preset; it is left as it is.")
 
 
 def check_files(folder, metadata):

@@ -221,6 +221,88 @@ def test_errors_are_one_line_and_exit_with_1(preset, tmp_path):
     assert "error:" in run("score", preset, tmp_path / "wide.npy", code=1).stderr
 
 
+def test_certify_claims_nothing_without_blocks(on_images):
+    assert "nothing to certify" in run("certify", on_images).stdout
+    result = json.loads(run("certify", on_images, "--json").stdout)
+    assert result == {"largest": None, "bounds": {}}
+
+
+def test_tables_choose_columns_and_say_what_the_header_is(preset, points, tmp_path):
+    x = np.load(points)
+    table = tmp_path / "x.csv"
+    rows = [f"{b!r};7;{a!r}" for a, b in x.tolist()]
+    table.write_text("\n".join(["2021;id;2020", *rows]) + "\n")
+    expected = json.loads(run("evaluate", preset, points, "--json").stdout)["nll"]
+    shared = ("evaluate", preset, table, "--json", "--columns", "2020, 2021")
+    assert "--header" in run(*shared, code=1).stderr
+    result = json.loads(run(*shared, "--header").stdout)
+    assert result["nll"] == pytest.approx(expected, rel=1e-6) and result["examples"] == 64
+    assert "--columns" in run("score", preset, table, "--header", code=1).stderr
+    (tmp_path / "plain.csv").write_text("2020,2021\n1,2\n")
+    assert "all numbers" in run("score", preset, tmp_path / "plain.csv", code=1).stderr
+    scored = run("score", preset, tmp_path / "plain.csv", "--no-header")
+    assert len(scored.stdout.splitlines()) == 3
+
+
+def test_standard_input_is_scored(preset, points):
+    x = np.load(points)[:3]
+    text = "a,b\n" + "".join(f"{a!r},{b!r}\n" for a, b in x.tolist())
+    result = typer.testing.CliRunner().invoke(app, ["score", str(preset), "-"], input=text)
+    assert result.exit_code == 0, result.stderr
+    scores = [float(line) for line in result.stdout.splitlines()[1:]]
+    np.testing.assert_allclose(scores, kf.zoo.load(preset).log_prob(x), rtol=1e-6)
+    assert "compiling" in result.stderr
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Whatever loads, scores, draws or fits is an error of the test."""
+
+    def fail(*_, **__):
+        raise AssertionError("the work began")
+
+    for name in ("log_prob", "sample", "fit"):
+        monkeypatch.setattr(kf.Flow, name, fail)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_what_cannot_be_written_is_said_before_the_work(preset, on_images, points, tmp_path):
+    wrong = run("score", preset, points, "-o", tmp_path / "x.txt", code=1)
+    assert "must end in one of" in wrong.stderr
+    wrong = run("score", preset, points, "-o", tmp_path / "nowhere" / "x.csv", code=1)
+    assert "no folder" in wrong.stderr
+    for output in ((), ("-o", tmp_path / "x.csv")):
+        assert ".npy or .npz" in run("sample", on_images, *output, code=1).stderr
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert "is not a preset" in run("finetune", preset, points, tmp_path, code=1).stderr
+    wrong = run("finetune", preset, points, tmp_path / "thesis.txt", code=1)
+    assert "is a file" in wrong.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_evaluate_says_that_the_card_has_another_estimator(preset, points, tmp_path):
+    folder = tmp_path / "stated"
+    test = {"nll": 1.0, "standard_error": 0.1, "examples": 5, "data": "some"}
+    kf.zoo.load(preset).save_to_preset(folder, test={**test, "importance_samples": 100})
+    said = run("evaluate", folder, points, "--json")
+    assert "bound of 100 draws, this one of a single draw" in " ".join(said.stderr.split())
+    json.loads(said.stdout)
+    assert "note:" not in run("evaluate", preset, points).stderr
+
+
+def test_upload_goes_through_the_zoo(preset, monkeypatch):
+    asked = []
+
+    def upload(handle, address):
+        asked.append((handle, address))
+        return kf.zoo.show(handle)
+
+    monkeypatch.setattr(kf.zoo, "upload", upload)
+    result = json.loads(run("upload", preset, "hf://user/flows", "--json").stdout)
+    assert asked == [(str(preset), "hf://user/flows")]
+    assert "metadata.json" in result["files"] and "README.md" in result["files"]
+
+
 def test_wrong_calls_exit_with_2(preset):
     run("sample", preset, "-n", 0, code=2)
     run("no-such-command", code=2)

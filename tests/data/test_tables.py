@@ -1,4 +1,5 @@
 import builtins
+import io
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,8 @@ import pytest
 
 from keras_flows.data import tables
 
-SUFFIXES = [".npy", ".npz", ".csv", ".parquet"]
+SUFFIXES = [".npy", ".npz", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet"]
+TEXT = [".csv", ".tsv", ".csv.gz", ".tsv.gz"]
 
 
 @pytest.fixture
@@ -42,11 +44,14 @@ def test_events_of_higher_rank(path, suffix):
     np.testing.assert_array_equal(tables.read(path(suffix), (2, 2, 3)), x)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [*TEXT, ".parquet"])
 def test_names_of_columns(path, suffix):
     x = np.ones((3, 2), np.float32)
     tables.write(path(suffix), {"x": x, "log_prob": np.zeros(3), "inside": np.ones(3, bool)})
-    frame = getattr(pd, f"read_{suffix[1:]}")(path(suffix))
+    if suffix == ".parquet":
+        frame = pd.read_parquet(path(suffix))
+    else:
+        frame = pd.read_csv(path(suffix), sep="\t" if "tsv" in suffix else ",")
     assert list(frame.columns) == ["x_0", "x_1", "log_prob", "inside"]
     np.testing.assert_array_equal(tables.read(path(suffix), (2,), columns=["x_0", "x_1"]), x)
 
@@ -74,8 +79,91 @@ def test_standard_output(capsys, where):
 
 def test_csv_without_header(path):
     file = written(path(".csv"), "1,2,3\n4,5,6\n")
-    np.testing.assert_array_equal(tables.read(file, (3,)), [[1, 2, 3], [4, 5, 6]])
-    np.testing.assert_array_equal(tables.read(file, (1,), columns=["2"]), [[3], [6]])
+    rows = tables.read(file, (3,), header=False)
+    np.testing.assert_array_equal(rows, [[1, 2, 3], [4, 5, 6]])
+    third = tables.read(file, (1,), columns=["2"], header=False)
+    np.testing.assert_array_equal(third, [[3], [6]])
+
+
+def test_a_header_of_numbers_is_never_taken_for_a_row(path):
+    file = written(path(".csv"), "2020,2021\n1,2\n3,4\n")
+    with pytest.raises(ValueError, match=r"all numbers \(2020, 2021\).*--header.*--no-header"):
+        tables.read(file, (2,))
+    np.testing.assert_array_equal(tables.read(file, (2,), header=True), [[1, 2], [3, 4]])
+    swapped = tables.read(file, (2,), columns=["2021", "2020"], header=True)
+    np.testing.assert_array_equal(swapped, [[2, 1], [4, 3]])
+    assert len(tables.read(file, (2,), header=False)) == 3
+
+
+def test_what_is_said_of_the_header_must_be_so(path):
+    with pytest.raises(ValueError, match=r"without a header its first row must be numbers: a, b"):
+        tables.read(written(path(".csv"), "a,b\n1,2\n"), (2,), header=False)
+    mixed = written(path(".csv"), "a,2021\n1,2\n")
+    np.testing.assert_array_equal(tables.read(mixed, (2,), header=True), [[1, 2]])
+    np.save(path(".npy"), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="only text tables"):
+        tables.read(path(".npy"), (2,), header=True)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators(path, separator):
+    file = written(path(".csv"), "a,b\n1.5,2\n3,4\n".replace(",", separator))
+    np.testing.assert_array_equal(tables.read(file, (2,)), [[1.5, 2], [3, 4]])
+
+
+def test_decimal_commas_are_no_numbers(path):
+    file = written(path(".csv"), "a;b\n1,5;2\n3;4\n")
+    with pytest.raises(ValueError, match="must hold numbers, but these columns do not: a"):
+        tables.read(file, (2,))
+
+
+def test_standard_input(monkeypatch):
+    def given(text):
+        stream = io.TextIOWrapper(io.BytesIO(text.encode()))
+        monkeypatch.setattr("sys.stdin", stream)
+
+    given("a;b\n1;2\n")
+    np.testing.assert_array_equal(tables.read("-", (2,)), [[1, 2]])
+    given("1,2\n3,4\n")
+    with pytest.raises(ValueError, match="standard input: its first row is all numbers"):
+        tables.read("-", (2,))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_failed_write_leaves_the_old_file(path, suffix, monkeypatch):
+    tables.write(path(suffix), {"x": np.ones((3, 2))})
+    before = path(suffix).read_bytes()
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        tables.write(path(suffix), {"x": np.zeros((3, 2))})
+    assert path(suffix).read_bytes() == before
+    assert [file.name for file in path(suffix).parent.iterdir()] == [path(suffix).name]
+
+
+def test_writing_through_a_link_keeps_the_link(path, tmp_path):
+    (tmp_path / "link.csv").symlink_to(path(".csv"))
+    tables.write(tmp_path / "link.csv", {"x": np.ones(2)})
+    assert (tmp_path / "link.csv").is_symlink()
+    assert path(".csv").read_text() == "x\n1\n1\n"
+
+
+def test_outputs_are_checked_before_the_work(path, tmp_path):
+    with pytest.raises(ValueError, match="must end in one of"):
+        tables.check_output(path(".txt"), axes=1)
+    for where in (None, "-", path(".csv"), path(".parquet")):
+        tables.check_output(where, axes=2)
+        with pytest.raises(ValueError, match=r"4 axes, but .*Name a \.npy or \.npz"):
+            tables.check_output(where, axes=4)
+    tables.check_output(path(".npy"), axes=4)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        tables.check_output(tmp_path / "nowhere" / "x.csv", axes=1)
+    path(".csv").mkdir()
+    with pytest.raises(ValueError, match="is a folder"):
+        tables.check_output(path(".csv"), axes=1)
 
 
 def test_csv_with_byte_order_mark_and_blank_lines(path):
@@ -131,11 +219,11 @@ def test_rejects_an_empty_file(path, suffix):
         tables.read(path(suffix), (2,))
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv.gz", ".parquet"])
 def test_rejects_a_truncated_file(path, suffix):
     tables.write(path(suffix), {"x": np.zeros((100, 2))})
-    path(suffix).write_bytes(path(suffix).read_bytes()[:-200])
-    with pytest.raises(ValueError, match="cannot be read"):
+    path(suffix).write_bytes(path(suffix).read_bytes()[: -200 if suffix != ".csv.gz" else -20])
+    with pytest.raises(ValueError, match=r"cannot be read|not a well-formed"):
         tables.read(path(suffix), (2,))
 
 
@@ -167,14 +255,19 @@ def test_names_the_columns_that_are_not_numbers(path, suffix):
         ("a,1\n2,3\n", "mixture: a, 1"),
         ("a,b\n1,2\n1,2,3\n", "well-formed"),
         ("a,b\n1,2,3\n1,2,3\n", "well-formed"),
-        ("1,2\n1,2,3\n", "well-formed"),
         ("\n\n", "is empty"),
-        ("a;b\n1;2\n", "has 1: a;b"),
+        ("1,5;2,5\n3;4\n", "commas and semicolons"),
+        ("a,a\n1,2\n", "same name: a, a"),
     ],
 )
 def test_rejects_csv(path, text, message):
     with pytest.raises(ValueError, match=message):
         tables.read(written(path(".csv"), text), (2,))
+
+
+def test_rejects_a_longer_row_without_header(path):
+    with pytest.raises(ValueError, match="well-formed"):
+        tables.read(written(path(".csv"), "1,2\n1,2,3\n"), (2,), header=False)
 
 
 def test_rejects_csv_that_is_not_text(path):
@@ -191,7 +284,7 @@ def test_rejects_columns_that_are_not_there(path):
 
 def test_rejects_columns_of_an_array(path):
     np.save(path(".npy"), np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"\.csv and \.parquet"):
+    with pytest.raises(ValueError, match=r"text and \.parquet"):
         tables.read(path(".npy"), (2,), columns=["a"])
 
 
@@ -203,9 +296,9 @@ def test_rejects_a_missing_file_and_folder(path, tmp_path):
 
 
 def test_rejects_an_unknown_suffix(path):
-    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.csv, \.parquet"):
+    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.csv, .*\.parquet"):
         tables.read(path(".txt"), (2,))
-    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.csv, \.parquet"):
+    with pytest.raises(ValueError, match=r"\.npy, \.npz, \.csv, .*\.parquet"):
         tables.write(path(".txt"), {"x": np.zeros(3)})
 
 

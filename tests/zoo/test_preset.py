@@ -72,7 +72,7 @@ def test_the_card_has_a_header_and_the_facts(folder):
     text = kf.zoo.card(folder)
     _, header, body = text.split("---\n", 2)
     assert yaml.safe_load(header)["license"] == "apache-2.0"
-    assert "A tiny flow." in body and 'kf.zoo.load("tiny")' in body
+    assert "A tiny flow." in body and 'kf.zoo.load("path/of/the/folder")' in body
     assert f"{kf.zoo.show(folder).parameters:,}" in body
 
 

@@ -1,0 +1,137 @@
+"""Commands that move flows out and in: export, verify, upload, import-checkpoint."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_flows.cli.arguments import Handle, Json
+from keras_flows.cli.console import command, print_json, print_table, working
+
+
+class Format(StrEnum):
+    """What to export to."""
+
+    saved_model = "saved-model"
+    onnx = "onnx"
+
+
+@command
+def export(
+    handle: Handle,
+    folder: Annotated[Path, typer.Argument(help="New folder to write")],
+    format: Annotated[Format, typer.Option("--format", "-f", help="What to write")] = Format.onnx,
+    opset: Annotated[int, typer.Option(help="ONNX operator set")] = 17,
+    seed: Annotated[int, typer.Option(help="Of the noise in log_prob_fixed", min=0)] = 0,
+    as_json: Json = False,
+):
+    """Export to ONNX or a SavedModel, and check the files against the flow."""
+    from keras_flows import export as exports
+    from keras_flows import zoo
+    from keras_flows.export import manifest
+
+    flow = zoo.load(handle)
+    with working(f"exporting to {format.value}, and checking"):
+        if format is Format.onnx:
+            exports.to_onnx(flow, folder, opset=opset, seed=seed)
+        else:
+            exports.to_saved_model(flow, folder, seed=seed)
+    report = exports.verify(folder)
+    costs = {name: graph.cost for name, graph in manifest.read(folder).graphs.items()}
+    if as_json:
+        costs = {name: cost.model_dump() for name, cost in costs.items()}
+        print_json({**_report_json(folder, report), "graphs": costs})
+        return
+    _print_checks(folder, report)
+    size = "file" if format is Format.onnx else "all files"
+    print_table(
+        None,
+        ("graph", size, "nodes", "loads in", "runs on one example in"),
+        (
+            (
+                name,
+                f"{cost.bytes / 1000:,.0f} kB",
+                f"{cost.nodes:,}",
+                f"{cost.load_ms:,.1f} ms",
+                f"{cost.latency_ms:,.2f} ms",
+            )
+            for name, cost in costs.items()
+        ),
+    )
+
+
+@command
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of an export")], as_json: Json = False
+):
+    """Check an exported folder: checksums, loading, recorded outputs, round trip."""
+    from keras_flows import export as exports
+
+    report = exports.verify(folder)
+    if as_json:
+        print_json(_report_json(folder, report))
+        return
+    _print_checks(folder, report)
+
+
+def _report_json(folder, report):
+    return {"folder": str(folder), "checks": [row._asdict() for row in report.rows]}
+
+
+def _print_checks(folder, report):
+    print_table(
+        f"{folder}: all checks passed",
+        ("check", "measured", "tolerance"),
+        ((row.check, row.measured, row.tolerance) for row in report.rows),
+    )
+
+
+@command
+def upload(
+    handle: Handle,
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="hf://user/repository[/folder] or kaggle://owner/model/framework/variation"
+        ),
+    ],
+    as_json: Json = False,
+):
+    """Verify a preset and upload it to Hugging Face or Kaggle."""
+    from keras_flows import zoo
+
+    with working(f"verifying {handle}, and uploading it"):
+        metadata = zoo.upload(handle, address)
+    files = sorted([*metadata.files, "metadata.json"])
+    if as_json:
+        print_json({"address": address, "files": files})
+        return
+    print_table(f"uploaded to {address}", ("file",), ((name,) for name in files))
+
+
+@command
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Published checkpoint: .npz, .pt or .pth")],
+    folder: Annotated[Path, typer.Argument(help="Preset folder to write")],
+    config: Annotated[Path, typer.Option(help="JSON file with its configuration")],
+    as_json: Json = False,
+):
+    """Turn a published checkpoint into a preset folder."""
+    from keras_flows import zoo
+    from keras_flows.zoo import preset
+
+    preset.check_target(folder)
+    flow = zoo.import_checkpoint(file, config)
+    metadata = flow.save_to_preset(folder, summary=f"Imported from {file.name}.")
+    if as_json:
+        print_json(metadata.model_dump())
+        return
+    rows = [
+        ("model", metadata.model),
+        ("parameters", f"{metadata.parameters:,}"),
+        ("likelihood", metadata.likelihood),
+    ]
+    if metadata.lipschitz:
+        rows.append(("largest Lipschitz bound", f"{metadata.largest_bound:.6f}"))
+    print_table(f"saved to {folder}", ("", ""), rows)

@@ -1,0 +1,167 @@
+"""Commands that use a flow: sample, score, evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_flows.cli.arguments import Columns, Context, Data, DataDir, Handle, Header, Json, Output
+from keras_flows.cli.arguments import read as _read
+from keras_flows.cli.console import command, print_json, print_table, say, working
+
+
+@command
+def sample(
+    handle: Handle,
+    n: Annotated[int, typer.Option("-n", help="Number of samples", min=1)] = 1000,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same samples")] = None,
+    temperature: Annotated[float, typer.Option(help="Factor on the base deviation", min=0)] = 1.0,
+    context: Context = None,
+    header: Header = None,
+    output: Output = None,
+):
+    """Draw samples; CSV on standard output unless --output names a file."""
+    from keras_flows import zoo
+    from keras_flows.data import tables
+
+    tables.check_output(output, 1 + len(zoo.show(handle).event_shape))
+    flow = zoo.load(handle)
+    contexts = None
+    if context is not None:
+        contexts = tables.read(context, flow.context_shape or (), header=header)
+        contexts = contexts[0] if len(contexts) == 1 else contexts
+    with working(f"compiling, and drawing {n:,} samples"):
+        drawn = flow.sample(n, seed=seed, temperature=temperature, context=contexts).numpy()
+    tables.write(output, {"x": drawn})
+
+
+@command
+def score(
+    handle: Handle,
+    data: Data,
+    context: Context = None,
+    columns: Columns = None,
+    header: Header = None,
+    seed: Annotated[int, typer.Option(help="Of the draws of a stochastic log_prob")] = 0,
+    output: Output = None,
+):
+    """Score examples by log_prob, in nats; CSV on standard output unless --output is given."""
+    from keras_flows import zoo
+    from keras_flows.data import tables
+    from keras_flows.measure import evaluation as scores
+
+    tables.check_output(output, axes=1)
+    flow = zoo.load(handle)
+    x, contexts = _read(flow, data, context, columns, header)
+    with _scoring(len(x)) as progress:
+        log_probs = scores.log_probs(flow, x, contexts, seed=seed, progress=progress.advance)
+    tables.write(output, {"log_prob": log_probs})
+
+
+def _scoring(examples):
+    """Shows the progress of scoring; the first batch compiles the flow."""
+    return working("compiling, then scoring", examples)
+
+
+def _read_images(flow, name, split, data_dir):
+    """A data set of images as the flow takes them: of its size, and with its number of bits."""
+    from keras_flows import data as sets
+
+    if flow.context_shape is not None:
+        raise ValueError("This flow is conditional: give its data and --context as files.")
+    if flow.bits is None or len(flow.event_shape) != 3:
+        raise ValueError(
+            f"{name!r} is no .npy, .npz, .csv, .tsv or .parquet file, and this flow is not one on "
+            "images."
+        )
+    options = {"split": split, "data_dir": data_dir, "bits": flow.bits}
+    images = sets.images(name, **options, resize=flow.event_shape[:2])
+    if images.event_shape != flow.event_shape:
+        raise ValueError(
+            f"{images.name} has images of {images.event_shape[2]} channels; the flow takes "
+            f"{flow.event_shape[2]}."
+        )
+    return images
+
+
+@command
+def evaluate(
+    handle: Handle,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Examples, as in `score`; for a flow on images also a data set (digits, mnist, "
+            "cifar10, …) or a folder, taken at the flow's size and bits"
+        ),
+    ],
+    context: Context = None,
+    columns: Columns = None,
+    header: Header = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of a data set (test by default), or a subfolder")
+    ] = None,
+    data_dir: DataDir = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Examples at a time (10000 points, 100 images)", min=1)
+    ] = None,
+    importance_samples: Annotated[
+        int | None, typer.Option(help="Draws of the bound of a flow that has one", min=1)
+    ] = None,
+    probes: Annotated[int, typer.Option(help="Draws of a random log_prob to average", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draws of a stochastic log_prob")] = 0,
+    as_json: Json = False,
+):
+    """Mean negative log-likelihood of examples, with its standard error."""
+    import math
+
+    from keras_flows import zoo
+    from keras_flows.data import tables
+    from keras_flows.measure import evaluation as scores
+
+    flow = zoo.load(handle)
+    if tables.is_table(data):
+        x, contexts = _read(flow, Path(data), context, columns, header)
+        title = "standard input" if data == "-" else Path(data).name
+    else:
+        if columns is not None or header is not None:
+            raise ValueError("--columns and --header are for tables; images have neither.")
+        folder = Path(data).expanduser().is_dir()
+        images = _read_images(flow, data, split or (None if folder else "test"), data_dir)
+        x, contexts, title = images.pixels, None, images.name
+    with _scoring(len(x)) as progress:
+        result = scores.evaluate(
+            flow, x, contexts, batch_size, seed, progress.advance, importance_samples, probes
+        )
+    bits_error = None
+    if result.bits_per_dim is not None:
+        bits_error = result.standard_error / (math.prod(flow.event_shape) * math.log(2.0))
+    _compare_with_card(zoo.show(handle), importance_samples)
+    if as_json:
+        extra = {"bits_per_dim_standard_error": bits_error, "data": title}
+        print_json({**result._asdict(), **extra})
+        return
+    rows = [
+        ("negative log-likelihood", f"{result.nll:.4f} ± {result.standard_error:.4f} nats"),
+        ("examples", f"{result.examples:,} ({title})"),
+        ("likelihood", result.likelihood),
+    ]
+    if importance_samples is not None:
+        rows.append(("importance samples", f"{importance_samples:,}"))
+    if result.probes is not None:
+        error = f"{result.estimator_standard_error:.4f} nats ({probes:,} probes)"
+        rows.append(("of the error, the estimator's own", error))
+    if bits_error is not None:
+        score = f"{result.bits_per_dim:.4f} ± {bits_error:.4f}"
+        rows.insert(1, ("bits per dimension", score))
+    print_table(handle, ("", ""), rows)
+
+
+def _compare_with_card(entry, importance_samples):
+    """Says so where the card's number is of another kind than the one just measured."""
+    stated = None if entry.test is None else entry.test.importance_samples
+    if stated is not None and stated != importance_samples:
+        here = "a single draw" if importance_samples is None else f"{importance_samples:,} draws"
+        say(
+            f"note: the test result in the card of {entry.name} is an importance-weighted bound of "
+            f"{stated:,} draws, this one of {here}; --importance-samples {stated} compares."
+        )

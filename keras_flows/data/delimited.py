@@ -1,0 +1,148 @@
+"""Tables as text: comma-, semicolon- and tab-separated, plain or compressed.
+
+Nothing is guessed that could be wrong without a sign: a first row of numbers may be names of
+columns ("2020,2021") or the first example, so it is an error until someone says which.
+"""
+
+import contextlib
+import csv
+import gzip
+import io
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+
+
+def some(names) -> str:
+    """The first of many names, for a message."""
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+
+
+def read(path: str | Path, header: bool | None = None) -> "pd.DataFrame":
+    """Read a table of text.
+
+    Args:
+        path: A file with one of `SUFFIXES`, or "-" for standard input. A .tsv file has tabs between
+            its cells; any other table commas, semicolons or tabs, as its first row shows.
+        header: Whether the first row holds the names of the columns. None is for tables where that
+            is plain: all its cells are names.
+
+    Returns:
+        A `pandas.DataFrame`; without a header the columns are called "0", "1", ….
+
+    Raises:
+        ImportError: pandas is not installed.
+        ValueError: The table is empty or not well-formed, or it is not plain whether its first row
+            is a header or which character separates its cells.
+    """
+    import pandas as pd
+
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        again = _opener(path)
+        with again() as file:
+            line = next((line for line in file if line.strip()), None)
+        if line is None:
+            raise ValueError(f"{name} is empty: it holds no rows.")
+        separator = _separator(name, line)
+        with again() as file:
+            first = next(row for row in csv.reader(file, delimiter=separator) if any(row))
+        cells = [cell.strip() for cell in first]
+        header = _has_header(name, cells, header)
+        with again() as file, warnings.catch_warnings():
+            # A row longer than the header would otherwise be cut with no more than a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(file, sep=separator, header=0 if header else None, index_col=False)
+    except (
+        *(pd.errors.ParserError, pd.errors.ParserWarning, csv.Error),
+        *(UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error),
+    ) as error:
+        raise ValueError(f"{name} is not a well-formed table of text: {error}") from error
+    frame.columns = cells if header else [str(i) for i in range(frame.shape[1])]
+    return frame
+
+
+def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write columns, as commas or, in a .tsv file, tabs between the cells."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", newline="", encoding="utf-8") as file:
+        print_to(file, columns, "\t" if _is_tsv(path.name) else ",")
+
+
+def print_to(file: TextIO, columns: Mapping[str, np.ndarray], separator: str = ",") -> None:
+    """Write columns to an open file, with as many digits as it takes to read them again."""
+    row = separator.join(_format(column.dtype) for column in columns.values()) + "\n"
+    file.write(separator.join(columns) + "\n")
+    file.writelines(
+        row % cells for cells in zip(*(c.tolist() for c in columns.values()), strict=True)
+    )
+
+
+def _format(dtype: np.dtype) -> str:
+    if dtype.kind != "f":
+        return "%d"
+    return "%.9g" if dtype.itemsize <= 4 else "%.17g"
+
+
+def _opener(path: str | Path) -> Callable[[], contextlib.AbstractContextManager[TextIO]]:
+    """A function that opens the table, from its beginning, as often as it is called."""
+    text = {"newline": "", "encoding": "utf-8-sig"}
+    if str(path) == "-":
+        content = sys.stdin.buffer.read()  # it can be read once only
+        return lambda: io.TextIOWrapper(io.BytesIO(content), **text)
+    if str(path).endswith(".gz"):
+        return lambda: gzip.open(path, "rt", **text)
+    return lambda: open(path, **text)
+
+
+def _is_tsv(name: str) -> bool:
+    return name.removesuffix(".gz").endswith(".tsv")
+
+
+def _separator(name: str, first: str) -> str:
+    if _is_tsv(name):
+        return "\t"
+    found = [mark for mark in (",", ";", "\t") if mark in first]
+    if ";" in found and "," in found:
+        raise ValueError(
+            f"{name}: its first row has commas and semicolons, {first.strip()[:60]!r}, and either "
+            "may separate the cells. Use one of them, and a point in decimals."
+        )
+    return found[-1] if found else ","
+
+
+def _has_header(name: str, cells: list[str], given: bool | None) -> bool:
+    numbers = [_is_number(cell) for cell in cells]
+    if given is None and all(numbers):
+        raise ValueError(
+            f"{name}: its first row is all numbers ({some(cells)}), which may be names of columns "
+            "or the first example. Say which: header (--header), or no header (--no-header)."
+        )
+    if given is None and any(numbers):
+        raise ValueError(
+            f"{name}: its first row must be all names or all numbers, but it is a mixture: "
+            f"{some(cells)}. If they are names, say header (--header)."
+        )
+    if given is False and not all(numbers):
+        raise ValueError(f"{name}: without a header its first row must be numbers: {some(cells)}.")
+    if given is not False and len(set(cells)) < len(cells):
+        raise ValueError(f"{name}: two columns of its header have the same name: {some(cells)}.")
+    return given is not False
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
