@@ -344,49 +344,63 @@ def finetune(
     validation: Annotated[Path | None, typer.Option(help="Held-out examples")] = None,
     validation_context: Annotated[Path | None, typer.Option(help="Their contexts")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 5,
-    batch_size: Annotated[int, typer.Option(min=1)] = 500,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-4,
-    seed: Annotated[int, typer.Option(help="Of shuffling and random draws")] = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(help="By default ten steps an epoch, or more", min=1)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The highest; by default it follows the weights")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is held out and the order", min=0)] = 0,
     as_json: Json = False,
 ):
-    """Fine-tune a preset on new examples and save the result as a preset."""
-    import keras
+    """Fine-tune a preset on new examples; save the best weights by held-out score as a preset.
 
-    from keras_flows import zoo
+    Without --validation, a tenth of the examples is held out.
+    """
+    from keras_flows import training, zoo
 
-    keras.utils.set_random_seed(seed)
     entry, flow = zoo.show(handle), zoo.load(handle)
     x, contexts = _read(flow, data, context)
     held_out = None
     if validation is not None:
         held_out = _read(flow, validation, validation_context)
-    flow.compile(keras.optimizers.Adam(learning_rate))
-    history = flow.fit(
+    result = training.finetune(
+        flow,
         x,
         contexts,
-        epochs=epochs,
-        batch_size=min(batch_size, len(x)),
-        validation_data=held_out,
-        verbose=0,
+        held_out,
+        epochs,
+        batch_size,
+        learning_rate,
+        seed,
         callbacks=[_fit_progress(epochs)],
     )
-    training = {
-        "fine-tuned from": entry.name,
-        "data": data.name,
-        "examples": len(x),
-        "epochs": epochs,
-        "batch size": batch_size,
-        "learning rate": learning_rate,
-        "seed": seed,
-    }
     flow.save_to_preset(
-        folder, summary=f"{entry.name}, fine-tuned.", data=data.name, training=training
+        folder,
+        summary=f"{entry.name}, fine-tuned.",
+        data=data.name,
+        training={
+            "fine-tuned from": entry.name,
+            "data": data.name,
+            **{name.replace("_", " "): value for name, value in result.settings.items()},
+            "best epoch": result.epoch,
+            "held-out nll before": result.before.nll,
+            "held-out nll": result.after.nll,
+        },
     )
-    last = {name: float(values[-1]) for name, values in history.history.items()}
     if as_json:
-        _print_json({"folder": str(folder), **last})
+        before, after = result.before._asdict(), result.after._asdict()
+        scores = {"before": before, "after": after, "epoch": result.epoch}
+        _print_json({"folder": str(folder), **scores, "settings": result.settings})
         return
-    _table(f"saved to {folder}", ("", "last epoch"), ((k, f"{v:.4f}") for k, v in last.items()))
+    kept = f"epoch {result.epoch}" if result.epoch else "the start: no epoch improved on it"
+    rows = [
+        ("held out, before", f"{result.before.nll:.4f} ± {result.before.standard_error:.4f} nats"),
+        ("held out, after", f"{result.after.nll:.4f} ± {result.after.standard_error:.4f} nats"),
+        ("held-out examples", f"{result.after.examples:,}"),
+        ("best weights", kept),
+    ]
+    _table(f"saved to {folder}", ("", ""), rows)
 
 
 def _fit_progress(epochs):
@@ -401,7 +415,8 @@ def _fit_progress(epochs):
 
         def on_epoch_end(self, epoch, logs=None):
             losses = ", ".join(
-                f"{name} {logs[name]:.4f}" for name in ("loss", "val_loss") if name in logs
+                f"{title} {logs[name]:.4f}"
+                for title, name in (("training", "nll_nats"), ("held out", "val_nll_nats"))
             )
             self.progress.update(self.task, advance=1, description=f"{losses} nats")
 
