@@ -59,56 +59,68 @@ def finetune(
     columns: Columns = None,
     header: Header = None,
     epochs: Annotated[int, typer.Option(min=1)] = 5,
-    batch_size: Annotated[int, typer.Option(min=1)] = 500,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-4,
-    seed: Annotated[int, typer.Option(help="Of shuffling and random draws")] = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(help="By default ten steps an epoch, or more", min=1)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The highest; by default it follows the weights")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is held out and the order", min=0)] = 0,
     as_json: Json = False,
 ):
-    """Fine-tune a preset on new examples and save the result as a preset."""
-    import keras
+    """Fine-tune a preset on new examples; save the best weights by held-out score as a preset.
 
-    from keras_flows import zoo
+    Without --validation, a tenth of the examples is held out.
+    """
+    from keras_flows import training, zoo
     from keras_flows.zoo import preset
 
     preset.check_target(folder)
-    keras.utils.set_random_seed(seed)
     entry, flow = zoo.show(handle), zoo.load(handle)
     x, contexts = read(flow, data, context, columns, header)
     held_out = None
     if validation is not None:
         held_out = read(flow, validation, validation_context, columns, header)
-    flow.compile(keras.optimizers.Adam(learning_rate))
     with working("compiling the first step", epochs) as progress:
-        history = flow.fit(
+        result = training.finetune(
+            flow,
             x,
             contexts,
-            epochs=epochs,
-            batch_size=min(batch_size, len(x)),
-            validation_data=held_out,
-            verbose=0,
-            callbacks=[_fit_progress(progress, epochs)],
+            held_out,
+            epochs,
+            batch_size,
+            learning_rate,
+            seed,
+            callbacks=[_fit_progress(progress)],
         )
     name = "standard input" if str(data) == "-" else data.name
-    training = {
+    described = {
         "fine-tuned from": entry.name,
         "data": name,
-        "examples": len(x),
-        "epochs": epochs,
-        "batch size": batch_size,
-        "learning rate": learning_rate,
-        "seed": seed,
+        **{name.replace("_", " "): value for name, value in result.settings.items()},
+        "best epoch": result.epoch,
+        "held-out nll before": result.before.nll,
+        "held-out nll": result.after.nll,
     }
-    flow.save_to_preset(folder, summary=f"{entry.name}, fine-tuned.", data=name, training=training)
-    last = {name: float(values[-1]) for name, values in history.history.items()}
+    summary = f"{entry.name}, fine-tuned."
+    flow.save_to_preset(folder, summary=summary, data=name, training=described)
     if as_json:
-        print_json({"folder": str(folder), **last})
+        before, after = result.before._asdict(), result.after._asdict()
+        scores = {"before": before, "after": after, "epoch": result.epoch}
+        print_json({"folder": str(folder), **scores, "settings": result.settings})
         return
-    rows = ((key, f"{value:.4f}") for key, value in last.items())
-    print_table(f"saved to {folder}", ("", "last epoch"), rows)
+    kept = f"epoch {result.epoch}" if result.epoch else "the start: no epoch improved on it"
+    rows = [
+        ("held out, before", f"{result.before.nll:.4f} ± {result.before.standard_error:.4f} nats"),
+        ("held out, after", f"{result.after.nll:.4f} ± {result.after.standard_error:.4f} nats"),
+        ("held-out examples", f"{result.after.examples:,}"),
+        ("best weights", kept),
+    ]
+    print_table(f"saved to {folder}", ("", ""), rows)
 
 
-def _fit_progress(progress, epochs):
-    """A Keras callback that shows epochs and their loss."""
+def _fit_progress(progress):
+    """A Keras callback that shows epochs and their scores."""
     import keras
 
     class Callback(keras.callbacks.Callback):
@@ -118,7 +130,8 @@ def _fit_progress(progress, epochs):
 
         def on_epoch_end(self, epoch, logs=None):
             losses = ", ".join(
-                f"{name} {logs[name]:.4f}" for name in ("loss", "val_loss") if name in logs
+                f"{title} {logs[name]:.4f}"
+                for title, name in (("training", "nll_nats"), ("held out", "val_nll_nats"))
             )
             progress.advance()
             progress.describe(f"{losses} nats")

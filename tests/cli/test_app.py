@@ -189,9 +189,23 @@ def test_finetune_improves_and_saves(preset, tmp_path):
         ).stdout
     )
     tuned, before = kf.zoo.load(tmp_path / "tuned"), kf.zoo.load(preset)
-    assert np.mean(tuned.log_prob(x)) > np.mean(before.log_prob(x))
-    assert result["val_loss"] == pytest.approx(-np.mean(tuned.log_prob(x)), rel=1e-5)
-    assert kf.zoo.show(tmp_path / "tuned").training["fine-tuned from"] == "tiny"
+    assert result["epoch"] >= 1
+    assert result["before"]["nll"] == pytest.approx(-np.mean(before.log_prob(x)), rel=1e-5)
+    assert result["after"]["nll"] == pytest.approx(-np.mean(tuned.log_prob(x)), rel=1e-5)
+    assert result["after"]["nll"] < result["before"]["nll"]
+    card = kf.zoo.show(tmp_path / "tuned").training
+    assert (card["fine-tuned from"], card["examples"]) == ("tiny", 200)
+    assert card["held-out nll"] == result["after"]["nll"]
+
+
+def test_finetune_keeps_the_start_where_nothing_is_better(preset, tmp_path):
+    x = kf.zoo.load(preset).sample(200, seed=0).numpy()
+    np.save(tmp_path / "own.npy", x)
+    arguments = ("finetune", preset, tmp_path / "own.npy", tmp_path / "tuned")
+    shown = run(*arguments, "--epochs", 1, "--learning-rate", 3.0).stdout
+    assert "no epoch improved" in shown
+    one, other = kf.zoo.load(tmp_path / "tuned"), kf.zoo.load(preset)
+    np.testing.assert_array_equal(one.log_prob(x), other.log_prob(x))
 
 
 @pytest.mark.parametrize("format", ["onnx", "saved-model"])

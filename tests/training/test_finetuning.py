@@ -1,0 +1,204 @@
+"""Fine-tuning: better on other data, never worse than the start; batch normalisation."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_flows as kf
+from keras_flows.measure import evaluate
+from keras_flows.models import DenseFlow, IDenseNet
+from keras_flows.noise import SeededNoise
+from keras_flows.training import finetune, finetuning, normalization, recalibrate
+
+POINTS = np.random.default_rng(0).normal(2.0, 0.5, size=(300, 2)).astype("float32")
+IMAGES = np.random.default_rng(1).binomial(15, 0.3, size=(40, 4, 4, 1)).astype("float32")
+
+
+def plane(**arguments):
+    keras.utils.set_random_seed(0)
+    return IDenseNet((2,), blocks=1, depth=1, growth=4, **arguments)
+
+
+def images():
+    """A flow on images with batch normalisation, a few steps into training."""
+    keras.utils.set_random_seed(0)
+    flow = DenseFlow((4, 4, 1), units=[1], modules=[1], growth=2, width=8, bits=4, attention=None)
+    flow.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    flow.fit(IMAGES, epochs=2, batch_size=20, verbose=0)
+    return flow
+
+
+def values(flow):
+    return [weight.numpy().copy() for weight in flow.weights]
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_it_improves_on_other_data_and_reports_what_the_flow_now_scores():
+    flow, (train, held_out) = plane(), (POINTS[:200], POINTS[200:])
+    before = evaluate(flow, held_out)
+    result = finetune(flow, train, validation=held_out, epochs=4, learning_rate=0.02)
+    assert result.before == before
+    assert result.after.nll < before.nll - 3 * before.standard_error
+    assert evaluate(flow, held_out).nll == pytest.approx(result.after.nll, rel=1e-6)
+    assert result.after.nll == min(result.history["val_nll_nats"])
+    assert result.epoch == 1 + int(np.argmin(result.history["val_nll_nats"]))
+    assert result.settings == {
+        "examples": 200,
+        "held_out": 100,
+        "epochs": 4,
+        "batch_size": 20,
+        "learning_rate": 0.02,
+        "seed": 0,
+    }
+
+
+def test_where_no_epoch_is_better_the_weights_are_those_of_the_start():
+    flow = plane()
+    own = flow.sample(100, seed=0).numpy()
+    flow.converge()
+    before = values(flow)
+    result = finetune(flow, own, epochs=2, learning_rate=5.0)
+    assert result.epoch == 0 and result.after == result.before
+    assert min(result.history["val_nll_nats"]) > result.before.nll
+    assert_same(before, values(flow))
+
+
+def test_a_failure_in_training_leaves_the_best_weights():
+    flow = plane()
+    flow.converge()
+    before = values(flow)
+    with pytest.raises(kf.NonFiniteError):
+        finetune(flow, POINTS, epochs=2, learning_rate=1e30)
+    assert_same(before, values(flow))
+
+
+def test_the_same_seed_gives_the_same_weights():
+    flows = [plane(), plane(), plane()]
+    for flow, seed in zip(flows, (1, 1, 2), strict=True):
+        finetune(flow, POINTS, epochs=1, learning_rate=0.01, seed=seed)
+    assert_same(values(flows[0]), values(flows[1]))
+    assert any((a != b).any() for a, b in zip(values(flows[1]), values(flows[2]), strict=True))
+
+
+def test_a_tenth_is_held_out_by_default_and_is_not_trained_on():
+    (x, _), (held_out, _) = finetuning._split(POINTS, None, seed=3)
+    assert (len(x), len(held_out)) == (270, 30)
+    assert {*map(bytes, x), *map(bytes, held_out)} == {*map(bytes, POINTS)}
+
+
+def test_conditional_flows_take_contexts():
+    flow = plane(context_shape=(1,))
+    contexts = POINTS[:, :1] + 1.0
+    held_out = (POINTS[:50], contexts[:50])
+    result = finetune(flow, POINTS, contexts, validation=held_out, epochs=3, learning_rate=0.02)
+    assert result.after.nll < result.before.nll
+    with pytest.raises(ValueError, match="conditional"):
+        finetune(flow, POINTS)
+
+
+def test_the_default_rate_follows_the_weights():
+    flow = plane()
+    rate = finetuning.learning_rate_of(flow)
+    for weight in flow.trainable_variables:
+        weight.assign(2.0 * weight)
+    assert finetuning.learning_rate_of(flow) == pytest.approx(2.0 * rate)
+    for weight in flow.trainable_variables:
+        weight.assign(0.0 * weight)
+    with pytest.raises(ValueError, match="give a learning_rate"):
+        finetuning.learning_rate_of(flow)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_zero():
+    schedule = finetuning._schedule(0.1, 30)
+    rates = [float(schedule(step)) for step in range(31)]
+    assert 0.0 < rates[0] < rates[1] < rates[2] < rates[3] == pytest.approx(0.1)
+    assert all(a > b for a, b in itertools.pairwise(rates[3:]))
+    assert rates[30] == pytest.approx(0.0, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": POINTS[:1]}, "at least two"),
+        ({"x": POINTS[:2]}, "give more"),
+        ({"validation": POINTS[:1]}, "at least two"),
+        ({"validation": POINTS[:, :1]}, "validation must have shape"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"context": POINTS}, "no context"),
+        ({"x": POINTS * np.nan}, "NaN"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_changes(arguments, message):
+    flow = plane()
+    before = values(flow)
+    with pytest.raises(ValueError, match=message):
+        finetune(flow, **{"x": POINTS, **arguments})
+    assert_same(before, values(flow))
+
+
+@pytest.mark.slow
+def test_batch_normalisation_is_frozen_and_afterwards_as_it_was():
+    flow = images()
+    layers = normalization.norms(flow)
+    assert layers
+    layers[0].trainable = False
+    before = [values(layer) for layer in layers]
+    kernel = flow.trainable_variables[0].numpy()
+    result = finetune(flow, 15.0 - IMAGES, epochs=2)
+    assert result.epoch > 0 and result.after.bits_per_dim < result.before.bits_per_dim
+    for layer, start in zip(layers, before, strict=True):
+        assert_same(start, values(layer))
+    assert (kernel != flow.trainable_variables[0].numpy()).any()
+    assert [layer.trainable for layer in layers] == [False] + [True] * (len(layers) - 1)
+
+
+@pytest.mark.slow
+def test_recalibrated_averages_are_those_of_the_data():
+    flow, other = images(), 15.0 - IMAGES
+    before = values(flow)
+    x = tf.constant(other)
+
+    def score(training):
+        return flow.density(x, None, SeededNoise((7, 0)), training=training).log_prob.numpy()
+
+    lagging = score(False)
+    recalibrate(flow, other, batch_size=len(other), seed=7)
+    moved = [layer.moving_mean for layer in normalization.norms(flow)]
+    moved += [layer.moving_variance for layer in normalization.norms(flow)]
+    for weight, start in zip(flow.weights, before, strict=True):
+        assert (weight.numpy() != start).any() == any(weight is m for m in moved)
+    # The seed and the number of the batch are the draws of both; what is left between them is the
+    # unbiased variance, and what the averages of later layers see of it.
+    recalibrated, of_the_batch = score(False), score(True)
+    np.testing.assert_allclose(recalibrated, of_the_batch, rtol=0.02)
+    assert abs(lagging - of_the_batch).mean() > 10 * abs(recalibrated - of_the_batch).mean()
+
+
+@pytest.mark.slow
+def test_recalibration_averages_over_the_batches_and_spares_frozen_layers():
+    flow = images()
+    first, *others = normalization.norms(flow)
+    for layer in others:
+        layer.trainable = False
+    frozen = [values(layer) for layer in others]
+    data, means = np.concatenate([IMAGES[:20], 15.0 - IMAGES[20:]]), []
+    for rows in (slice(0, 20), slice(20, 40)):
+        recalibrate(flow, data[rows], batch_size=20)
+        means.append(first.moving_mean.numpy())
+    recalibrate(flow, data, batch_size=20)
+    # The draws of the second batch differ from those it had alone.
+    error = abs(first.moving_mean.numpy() - np.mean(means, axis=0)).max()
+    assert error < 0.1 * abs(means[0] - means[1]).max()
+    for layer, start in zip(others, frozen, strict=True):
+        assert_same(start, values(layer))
+    with pytest.raises(ValueError, match="at least two"):
+        recalibrate(flow, IMAGES[:1])
