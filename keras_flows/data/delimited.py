@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def _format(dtype: np.dtype) -> str:
 
 def _opener(path: str | Path) -> Callable[[], contextlib.AbstractContextManager[TextIO]]:
     """A function that opens the table, from its beginning, as often as it is called."""
-    text = {"newline": "", "encoding": "utf-8-sig"}
+    text: Any = {"newline": "", "encoding": "utf-8-sig"}
     if str(path) == "-":
         content = sys.stdin.buffer.read()  # it can be read once only
         return lambda: io.TextIOWrapper(io.BytesIO(content), **text)

@@ -24,4 +24,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), "build", "train"])
+    return sorted([*globals(), "build", "finetune", "train"])
