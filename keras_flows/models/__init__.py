@@ -1,7 +1,17 @@
-"""Models: configuration in, chain of transforms out."""
+"""Models: configuration in, chain of transforms out. Their classes are those of the registry."""
 
-from keras_flows.models.denseflow import DenseFlow as DenseFlow
+from typing import Any
+
 from keras_flows.models.registry import CONFIGURATIONS as CONFIGURATIONS
+from keras_flows.models.registry import MODELS as _MODELS
 from keras_flows.models.registry import from_name as from_name
-from keras_flows.models.residual import IDenseNet as IDenseNet
-from keras_flows.models.residual import ResidualFlow as ResidualFlow
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODELS:
+        return _MODELS[name]
+    raise AttributeError(f"module 'keras_flows.models' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODELS])
