@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.special import expit
 from scipy.stats import norm
 
-from keras_flows import Flow
+from keras_flows import Flow, models
 from keras_flows.bases import ChannelNormal
 from keras_flows.layers import (
     ConditionedDense,
@@ -415,6 +415,7 @@ _TRANSFORMS = [
         (2, 3, 2),
         draw=_image,
     ),
+    Case("linear_flow", lambda dtype: models.LinearFlow((2,), reverse=True, dtype=dtype)),
     Case("chain", _chain),
     Case("chain_nested", _nested_chain, extremes=(-6.0, -1e-30, 0.0, 6.0)),
     Case("chain_empty", lambda dtype: Chain([], dtype=dtype)),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_flows.measure.evaluation import log_probs
-from keras_flows.models import IDenseNet
+from keras_flows.models.residual.model import IDenseNet
 
 if TYPE_CHECKING:
     from keras_flows.data import ToyDensity
