@@ -75,8 +75,8 @@ def out_of_distribution(metadata):
             "than their own test images; for this one it was not measured (Nalisnick et al. 2019, "
             "*Do Deep Generative Models Know What They Don't Know?*; Kirichenko et al. 2020, *Why "
             "Normalizing Flows Fail to Detect Out-of-Distribution Data*). A very low one does show "
-            "that an image is unlike them. Do not use a threshold on `log_prob` alone as a detector "
-            "without a test on the anomalies that matter."
+            "that an image is unlike them. Do not use a threshold on `log_prob` alone as a "
+            "detector without a test on the anomalies that matter."
         )
     return (
         "Away from its training data the flow extrapolates, and its likelihood there was not "
