@@ -1,6 +1,9 @@
 """Rewrites the zoo tables of README.md from the metadata of the entries."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
 import marked
 

@@ -50,8 +50,9 @@ def test_light_commands_do_without_tensorflow_and_say_nothing_else(arguments):
     assert out and err == ""
 
 
-def test_a_reader_that_leaves_is_no_error():
-    process = start("list", "--json")
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"]], ids=" ".join)
+def test_a_reader_that_leaves_is_no_error(arguments):
+    process = start(*arguments)
     process.stdout.close()  # before a byte was written, as `| head -0` does
     assert process.stderr.read() == ""
     assert process.wait() == 1
