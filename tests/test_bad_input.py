@@ -33,7 +33,7 @@ UP_TO_1 = (0.0, -0.1, 1.1, NAN, INF, "0.5", True)
 POSITIVE = (0.0, -1.0, NAN, INF, "1", True)
 BITS = (0, 17, 1.5, "8", True, NAN)
 SHAPE = ("2", (2.5,), (0,), (-1,), 2, (True,), ("2",), {2: 2})
-NONE_OF_ITS_KIND = ("net", 3, object())
+NONE_OF_ITS_KIND = ("net", 3, ["net"])
 
 
 def dense(units=2):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_flows import layers
-from keras_flows.layers import spectral_conv
+from keras_flows.layers.lipschitz import spectral_conv
 from keras_flows.layers.lipschitz.spectral import absolute_sum_norm
 from keras_flows.layers.lipschitz.spectral_conv import circular_norm, confirmed_norm, gram_matrix
 
