@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from keras_flows import checks
 
@@ -36,7 +37,7 @@ def flatten(
         )
     leading = tf.shape(x)[: x.shape.rank - rank]
     if context is not None and flow.context_shape is not None:
-        context = tf.cast(context, flow.context_dtype)
+        context = tf.cast(tf.convert_to_tensor(context), flow.context_dtype)
         batch = tf.shape(context)[: len(context.shape) - len(flow.context_shape)]
         leading = tf.broadcast_dynamic_shape(leading, batch)
         x = tf.broadcast_to(x, tf.concat([leading, event_shape], axis=0))
@@ -48,7 +49,7 @@ def flatten(
 def checked_context(flow: "Flow", context: tf.Tensor | None) -> tf.Tensor | None:
     """The context as a tensor or variable, or None for a flow without one."""
     if flow.context_shape is None:
-        if context is not None and flow.context_shape is not None:
+        if context is not None:
             raise ValueError("This flow has no context; got one. Leave `context` out.")
         return None
     shape = tuple(flow.context_shape)
@@ -58,9 +59,10 @@ def checked_context(flow: "Flow", context: tf.Tensor | None) -> tf.Tensor | None
             f"This flow is conditional: give a `context` of shape {needed}, where batch becomes "
             "the batch shape."
         )
-    if flow.labels is not None and not isinstance(context, tf.Variable):
-        context = checks.labels(context, flow.labels)
-    if not isinstance(context, tf.Variable):
+    # What changes later is kept as it is: a copy would be stale, and without gradients.
+    if not isinstance(context, (tf.Variable, tfp.util.DeferredTensor)):
+        if flow.labels is not None:
+            context = checks.labels(context, flow.labels)
         context = tf.cast(context, flow.context_dtype)
     rank = context.shape.rank
     if rank is None or rank < len(shape) or not context.shape[rank - len(shape) :] == shape:

@@ -1,6 +1,7 @@
 """A flow as a bijector of TensorFlow Probability."""
 
 import itertools
+import sys
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -146,12 +147,15 @@ class FlowBijector(tfb.Bijector):
         return _NoCache(self)
 
     def __hash__(self):
-        # TFP caches what a bijector returned by the bijector's hash, and a composed bijector's
-        # hash is made of those of its parts: with a new one each time, none finds old results.
-        return hash(("FlowBijector", next(_HASHES)))
+        # TFP's cache keeps what a bijector returned under its hash, and a composed bijector's hash
+        # is made of those of its parts: for the cache it is a new one each time, so that none finds
+        # results from before an update of the weights. For everyone else it stays.
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        return hash((type(self), next(_HASHES) if caller == _CACHE else id(self.flow)))
 
 
 _HASHES = itertools.count()
+_CACHE = "tensorflow_probability.python.internal.cache_util"
 
 
 class _NoCache:
@@ -206,6 +210,12 @@ def _writes(operations):
         if operation.type != "ReadVariableOp"
         for tensor in operation.inputs
     )
+
+
+def is_bijective(flow: "Flow") -> bool:
+    """Whether a flow has a bijector: it is one, with an exact log-det."""
+    random = flow.noise_shape("encode") != (0,) or flow.noise_shape("decode") != (0,)
+    return flow.transform.bijective and not flow.transform.dequantizes and not random
 
 
 def _check_bijective(flow):

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_flows.noise import SeededNoise
 from keras_flows.tfp.batches import checked_context, flatten
-from keras_flows.tfp.bijector import FlowBijector
+from keras_flows.tfp.bijector import FlowBijector, is_bijective
 
 if TYPE_CHECKING:
     from keras_flows.flow import Flow
@@ -107,5 +107,10 @@ class FlowDistribution(tfd.Distribution):
         return x, self.log_prob(x, seed=tfp.random.split_seed(seed, 1)[0] if random else None)
 
     def _default_event_space_bijector(self):
-        # As TFP has it for discrete distributions.
-        return None if self.flow.transform.dequantizes else FlowBijector(self.flow, self.context)
+        # None as TFP has it for discrete distributions, and where the flow is no bijector.
+        return FlowBijector(self.flow, self.context) if is_bijective(self.flow) else None
+
+    def _experimental_tangent_space(self, x):
+        # Integers have no volume that a map of them could change, as with TFP's own distributions.
+        spaces = tfp.experimental.tangent_spaces
+        return spaces.ZeroSpace() if self.flow.transform.dequantizes else spaces.FullSpace()
