@@ -48,7 +48,7 @@ def flatten(
 def checked_context(flow: "Flow", context: tf.Tensor | None) -> tf.Tensor | None:
     """The context as a tensor or variable, or None for a flow without one."""
     if flow.context_shape is None:
-        if context is not None and flow.context_shape is not None:
+        if context is not None:
             raise ValueError("This flow has no context; got one. Leave `context` out.")
         return None
     shape = tuple(flow.context_shape)
