@@ -19,11 +19,13 @@ _moved.install()
 
 # Imported when first used: some bring TFP, tf2onnx, matplotlib or data libraries.
 _PACKAGES = (
+    "bases",
     "data",
     "export",
     "layers",
     "measure",
     "models",
+    "noise",
     "numerics",
     "plot",
     "tfp",

@@ -1,7 +1,13 @@
-"""What `import keras_flows` costs."""
+"""What `import keras_flows` costs, and that it is enough."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+API = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 
 HEAVY = ("tensorflow_probability", "tf2onnx", "onnx", "onnxruntime", "matplotlib", "pandas")
 HEAVY += ("tensorflow_datasets", "sklearn", "tf_keras", "typer", "rich", "pydantic")
@@ -22,3 +28,14 @@ def test_heavy_libraries_are_left_alone():
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow  # imports everything
+def test_nothing_else_has_to_be_imported():
+    names = re.findall(r"^\| `(kf\.[\w.]+)`", API.read_text(encoding="utf-8"), re.M)
+    # Backwards, so that no name lives on what an earlier one imported.
+    program = "import keras_flows as kf\n" + "\n".join(reversed(names)) + "\nprint('done')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert len(names) > 100 and done.stdout.strip() == "done"

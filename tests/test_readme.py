@@ -1,7 +1,8 @@
-"""The README says what is true: its table is the zoo's, and its example runs."""
+"""The README says what is true: its table is the zoo's, its tree the real one, its example runs."""
 
 import importlib
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,24 @@ def test_the_zoo_table_is_up_to_date(monkeypatch):
     text = script.README.read_text(encoding="utf-8")
     updated = marked.updated(text, script.SCRIPT, script.tables())
     assert updated == text, "run python scripts/update_readme.py"
+
+
+def test_the_tree_is_the_real_one():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    tree = re.search(r"## Where things are\n\n```\n(.*?)```", text, re.DOTALL).group(1)
+    rows = re.findall(r"^( *)(\S+) +\S", tree, re.M)
+    assert len(rows) == len(tree.splitlines())
+    top = {name for indent, name in rows if not indent}
+    package = {name for indent, name in rows if indent}
+    # Of git, because outputs and environments may lie beside.
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    parts = [path.split("/") for path in listed if not path.startswith(".")]
+    assert top == {f"{first}/" for first, *rest in parts if rest}
+    packages = {f"{path[1]}/" for path in parts if path[0] == "keras_flows" and len(path) > 2}
+    assert packages <= package
+    assert all((REPOSITORY / "keras_flows" / name).exists() for name in package)
 
 
 def test_the_flow_of_the_transforms_page_works():

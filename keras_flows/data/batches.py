@@ -21,7 +21,7 @@ def dataset(
     seed: Seed,
     start: int,
 ) -> "tf.data.Dataset":
-    """Return the batches `start`, …, `steps - 1` of a run.
+    """The batches `start`, …, `steps - 1` of a run.
 
     Args:
         make: From the parts of the seed and the number of a step to its batch, an array
@@ -38,8 +38,8 @@ def dataset(
         A `tf.data.Dataset` of `steps - start` tensors.
 
     Raises:
-        TypeError: A number is not an integer.
-        ValueError: A number is out of range.
+        TypeError: If a number is not an integer.
+        ValueError: If a number is out of range.
     """
     import tensorflow as tf
 
@@ -59,13 +59,13 @@ def dataset(
 
 
 def generator(*key: int) -> np.random.Generator:
-    """Return the random generator of a key; keys of different lengths are different."""
+    """The random generator of a key; keys of different lengths are different."""
     # NumPy pads a short seed with zeros, so the length goes in front to keep seeds apart.
     return np.random.default_rng((len(key), *key))
 
 
 def integer(name: str, value: int, at_least: int) -> int:
-    """Return an argument that must be an integer of some size."""
+    """An argument that must be an integer of some size."""
     try:
         value = operator.index(value)
     except TypeError:
@@ -76,7 +76,7 @@ def integer(name: str, value: int, at_least: int) -> int:
 
 
 def key(seed: Seed) -> tuple[int, ...]:
-    """Return the parts of a seed."""
+    """The parts of a seed."""
     parts = seed if isinstance(seed, tuple) else (seed,)
     if not parts:
         raise ValueError("seed is an empty tuple: give an integer or a tuple of integers.")

@@ -37,7 +37,7 @@ def images(
     shift: float = 0.0,
     cache_dir: str | Path | None = None,
 ) -> "Images":
-    """Read images of one size and one number of channels.
+    """Reads images of one size and one number of channels.
 
     The digits have 17 grey levels, 0 to 16, one more than four bits hold: they are data of 5 bits,
     of whose 32 levels 17 occur. Their split is this project's own: a fixed shuffle, the first 1,500
@@ -64,12 +64,12 @@ def images(
         The `Images`.
 
     Raises:
-        FileNotFoundError: The data set is not at `data_dir`, or a folder holds no images. The
+        FileNotFoundError: If the data set is not at `data_dir`, or a folder holds no images. The
             message has the command that fetches the data set.
-        ImportError: TensorFlow Datasets or scikit-learn is needed, and not installed.
-        TypeError: An argument is of the wrong type.
-        ValueError: There is no data set, split or folder of that name, an argument is out of range,
-            or the images do not have one size and number of channels.
+        ImportError: If TensorFlow Datasets or scikit-learn is needed, and not installed.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If there is no data set, split or folder of that name, an argument is out of
+            range, or the images do not have one size and number of channels.
     """
     size = _size(resize)
     if not 0.0 <= shift < 0.5:
@@ -124,7 +124,7 @@ class Images:
         return len(self.pixels)
 
     def dataset(self, batch_size: int, steps: int, seed: Seed, start: int = 0) -> "tf.data.Dataset":
-        """Return shuffled, augmented training batches, the same ones for the same seed.
+        """Shuffled, augmented training batches, the same ones for the same seed.
 
         Every epoch goes through all images in an order of its own, drawn from `(seed, epoch)`; a
         batch may span two epochs. Batch i is augmented by draws from `(seed, i)`. So a run that
@@ -141,8 +141,8 @@ class Images:
             `(batch_size, height, width, channels)`.
 
         Raises:
-            TypeError: An argument is not an integer.
-            ValueError: An argument is out of range.
+            TypeError: If an argument is not an integer.
+            ValueError: If an argument is out of range.
         """
         n = len(self)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def toy(name: str) -> "ToyDensity":
-    """Return the toy density called `name`.
+    """The toy density called `name`.
 
     Args:
         name: One of `names()`.
@@ -37,13 +37,13 @@ def toy(name: str) -> "ToyDensity":
         The density.
 
     Raises:
-        ValueError: There is no density of that name.
+        ValueError: If there is no density of that name.
     """
     return checks.known(name, _DENSITIES, "toy density")
 
 
 def names() -> list[str]:
-    """Return the names of the toy densities."""
+    """The names of the toy densities."""
     return list(_DENSITIES)
 
 
@@ -64,7 +64,7 @@ class ToyDensity:
     event_shape: ClassVar[tuple[int]] = (2,)
 
     def sample(self, n: int, seed: Seed) -> np.ndarray:
-        """Draw `n` independent points.
+        """Draws `n` independent points.
 
         The same seed gives the same points. Two different seeds give unrelated points, also where
         one is an integer and the other a tuple: `5`, `(5, 0)` and `(5, 0, 0)` are three seeds.
@@ -77,14 +77,14 @@ class ToyDensity:
             float32 array of shape `(n, 2)`.
 
         Raises:
-            TypeError: `n` or a part of `seed` is not an integer.
-            ValueError: `n` or a part of `seed` is out of range.
+            TypeError: If `n` or a part of `seed` is not an integer.
+            ValueError: If `n` or a part of `seed` is out of range.
         """
         n = batches.integer("n", n, at_least=1)
         return self._draw(batches.generator(*batches.key(seed)), n).astype(np.float32)
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """Return the exact log-density, in nats, of each point.
+        """The exact log-density, in nats, of each point.
 
         Args:
             x: Finite numbers, shape `(n, 2)`.
@@ -93,12 +93,12 @@ class ToyDensity:
             float64 array of shape `(n,)`; minus infinity outside the support.
 
         Raises:
-            ValueError: `x` has another shape, is empty, or holds anything but finite numbers.
+            ValueError: If `x` has another shape, is empty, or holds anything but finite numbers.
         """
         return self._log_density(_points(x))
 
     def as_distribution(self, dtype: str = "float32") -> "tfd.Distribution":
-        """Return this density as a TensorFlow Probability distribution.
+        """This density as a TensorFlow Probability distribution.
 
         Its log_prob is made of TensorFlow operations, so it has gradients. A curve smoothed by
         Gaussian noise is there a mixture of Gaussians along the curve, so many that the density
@@ -111,14 +111,14 @@ class ToyDensity:
             A `tfd.Distribution` with event shape `(2,)`.
 
         Raises:
-            ValueError: `dtype` is another one.
+            ValueError: If `dtype` is another one.
         """
         from keras_flows.data import toy_distributions
 
         return toy_distributions.distribution(self.name, dtype)
 
     def dataset(self, batch_size: int, steps: int, seed: Seed, start: int = 0) -> "tf.data.Dataset":
-        """Return freshly drawn training batches, the same ones for the same seed.
+        """Freshly drawn training batches, the same ones for the same seed.
 
         Batch i is `sample(batch_size, seed=(seed, i))` for i in start, …, steps − 1. So a run that
         stopped after k batches goes on with `start=k` and sees what it would have seen.
@@ -133,8 +133,8 @@ class ToyDensity:
             A `tf.data.Dataset` of `steps - start` float32 tensors of shape `(batch_size, 2)`.
 
         Raises:
-            TypeError: An argument is not an integer.
-            ValueError: An argument is out of range.
+            TypeError: If an argument is not an integer.
+            ValueError: If an argument is out of range.
         """
         return batches.dataset(
             lambda key, step: self.sample(batch_size, seed=(*key, step)),
@@ -188,7 +188,7 @@ class Mixture:
 
 
 def _log_mixture(x: np.ndarray, mixture: Mixture) -> np.ndarray:
-    """Return log Σ_k w_k N(x; c_k, sd² I) for x `(n, 2)`."""
+    """The log-density of a mixture, log Σ_k w_k N(x; c_k, sd² I), for x `(n, 2)`."""
     centres, weights, sd = mixture.centres, mixture.weights, mixture.sd
     log_weights = np.log(weights) - np.sum(centres**2, axis=1) / (2 * sd**2)
     result = np.empty(len(x))
