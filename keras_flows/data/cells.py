@@ -130,7 +130,7 @@ def check_information(name: str, values: dict[str, np.ndarray]) -> None:
             f"{name}: these columns are constant, and a density on them is infinite: "
             f"{some(constant)}. Leave them out by columns=[…]."
         )
-    equal = {}
+    equal: dict[tuple | bytes, list[str]] = {}
     for column, of_column in values.items():
         is_text = of_column.dtype == object
         # Adding 0 makes -0 the same bytes as 0.
@@ -158,7 +158,10 @@ def to_numbers(name: str, frame: "pd.DataFrame") -> dict[str, np.ndarray]:
         ValueError: A number is not finite, larger than float32 has, or an integer that float64 does
             not hold exactly.
     """
-    infinite, large, inexact, result = [], [], [], {}
+    infinite: list[str] = []
+    large: list[str] = []
+    inexact: list[str] = []
+    result = {}
     for column in frame.columns:
         values = result[column] = np.asarray(frame[column], np.float64)
         size = np.abs(values)

@@ -5,7 +5,7 @@ since no data tell their bounds; they, and every other kind, can be given.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -117,6 +117,15 @@ class Category:
         if len(self.levels) < 2 or len(set(self.levels)) < len(self.levels):
             raise ValueError(f"A category needs two or more different levels; got {self.levels!r}.")
 
+    @property
+    def needed(self) -> str:
+        """What its labels must be."""
+        return f"a label from 0 to {len(self.levels) - 1}"
+
+    def outside(self, values: np.ndarray) -> np.ndarray:
+        """Whether each label is of no level, a boolean array."""
+        return ~np.isin(values, np.arange(len(self.levels)))
+
 
 Kind = Annotated[
     Real | Positive | Interval | Periodic | Integer | Category,
@@ -153,9 +162,17 @@ class Column:
         if not self.context and kind == "category":
             raise ValueError(f"{self.name!r} is a category: it must be part of the context.")
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels of a category, none of any other column."""
+        return self.kind.levels if isinstance(self.kind, Category) else ()
 
-_PLAIN = {"real": Real(), "positive": Positive(), "integer": Integer()}
-_NUMBERS = {"interval": (Interval, ("low", "high")), "periodic": (Periodic, ("period",))}
+
+_PLAIN: dict[str, Kind] = {"real": Real(), "positive": Positive(), "integer": Integer()}
+_NUMBERS: dict[str, tuple[Callable[..., Kind], tuple[str, ...]]] = {
+    "interval": (Interval, ("low", "high")),
+    "periodic": (Periodic, ("period",)),
+}
 _FORMS = (
     "'real', 'positive', 'integer', 'category', ('interval', low, high) or ('periodic', period)"
 )
@@ -175,7 +192,7 @@ def parse(name: str, given: str | Sequence) -> Kind | Literal["category"]:
     Raises:
         ValueError: It is none of these, or its numbers are no bounds or no period.
     """
-    kind, *numbers = [given] if isinstance(given, str) or not _is_list(given) else given or [None]
+    kind, *numbers = (given or [None]) if isinstance(given, (tuple, list)) else [given]
     if not isinstance(kind, str) or kind not in (*_PLAIN, *_NUMBERS, "category"):
         raise ValueError(f"The kind of column {name!r} must be {_FORMS}; got {given!r}.")
     made, needs = _NUMBERS.get(kind, (None, ()))
@@ -189,10 +206,6 @@ def parse(name: str, given: str | Sequence) -> Kind | Literal["category"]:
         return made(*map(float, numbers))
     except ValueError as error:
         raise ValueError(f"Column {name!r}: {error}") from None
-
-
-def _is_list(given) -> bool:
-    return isinstance(given, (tuple, list))
 
 
 def _is_real(number) -> bool:

@@ -40,10 +40,8 @@ class Rows:
         parts = []
         for column in self.schema.context:
             values = self.context_columns[column.name]
-            is_category = isinstance(column.kind, Category)
-            parts.append(
-                np.eye(len(column.kind.levels))[values] if is_category else values[:, None]
-            )
+            width = len(column.levels)
+            parts.append(np.eye(width)[values] if width else values[:, None])
         return np.concatenate(parts, axis=1) if parts else None
 
     @property
@@ -111,8 +109,7 @@ class Schema:
     @property
     def context_size(self) -> int:
         """The number of columns of the context matrix, in which categories are one-hot."""
-        kinds = [column.kind for column in self.context]
-        return sum(len(kind.levels) if isinstance(kind, Category) else 1 for kind in kinds)
+        return sum(len(column.levels) or 1 for column in self.context)
 
     @property
     def integer(self) -> np.ndarray:
@@ -207,7 +204,7 @@ class Schema:
 def _labels(name: str, frame, categories: list[Column]) -> dict[str, np.ndarray]:
     labels, unknown = {}, []
     for column in categories:
-        known = {level: label for label, level in enumerate(column.kind.levels)}
+        known = {level: label for label, level in enumerate(column.levels)}
         text = cells.to_text(frame[column.name])
         labels[column.name] = np.array([known.get(level, -1) for level in text], np.int32)
         others = text[labels[column.name] < 0]

@@ -200,7 +200,7 @@ def _separator(path: Path, first: str) -> str:
 
 def _check_rows(path: Path, rows, separator: str) -> list[str]:
     """Checks that a table of text has names and rows of one length; returns the names."""
-    header = next((row for row in rows if row), [])
+    header: list[str] = next((row for row in rows if row), [])
     names = [cell.strip() for cell in header]
     if any(_is_number(cell) for cell in names):
         raise ValueError(
