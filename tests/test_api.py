@@ -115,7 +115,11 @@ def test_signatures_are_annotated():
         for path, thing in members(name).items():
             thing = thing.fget if isinstance(thing, property) else thing
             thing = getattr(thing, "__func__", thing)
-            if inspect.isclass(thing) or thing.__module__.startswith("keras_flows.training."):
+            module = f"{thing.__module__}."
+            # What TensorFlow Probability puts into its subclasses is its own.
+            if inspect.isclass(thing) or not module.startswith("keras_flows."):
+                continue
+            if module.startswith("keras_flows.training."):
                 continue
             signature = inspect.signature(thing)
             for parameter in signature.parameters.values():

@@ -1,4 +1,7 @@
-"""Bad input from a table: each is one clear error, and no number comes out."""
+"""Bad input from a table: each is one clear error, and no number comes out.
+
+Longer than other files: it is a table.
+"""
 
 import itertools
 import os

@@ -40,6 +40,7 @@ def test_draws_without_a_seed_are_fresh_in_every_process():
     assert drawn_in_a_process() != drawn_in_a_process()
 
 
+@pytest.mark.slow  # two processes
 def test_the_random_seed_of_keras_makes_processes_draw_alike():
     before = "keras.utils.set_random_seed(7)"
     assert drawn_in_a_process(before) == drawn_in_a_process(before)

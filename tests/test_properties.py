@@ -1,4 +1,7 @@
-"""What holds for every transform and every model; the registry says which there are."""
+"""What holds for every transform and every model; the registry says which there are.
+
+Longer than other files: every property of every transform and model.
+"""
 
 import functools
 import json

@@ -1,5 +1,7 @@
 """The same functions as the published PyTorch implementations, number by number.
 
+Longer than other files: all numbers of one publication.
+
 Differences are measured against the largest element of an array, not element by element: latents
 and log-dets pass through zero. Images are channels-first in the files.
 """

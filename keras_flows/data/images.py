@@ -1,5 +1,7 @@
 """Image data sets: integers in memory, and the batches of a training run.
 
+Longer than other files: every source of images, on the one way to arrays of one size.
+
 The names are those of TensorFlow Datasets, and `digits`: scikit-learn's 1,797 handwritten digits
 of 8×8 pixels, which come with that library and need no download. Pixels stay integers: the
 dequantizer of a flow makes them continuous.

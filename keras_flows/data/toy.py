@@ -1,5 +1,7 @@
 """Two-dimensional toy densities: independent draws and the exact log-density of each.
 
+Longer than other files: nine densities, each with its draws and its exact log-density.
+
 Two circles, the checkerboard and two moons are the densities behind Table 1 of *Invertible
 DenseNets* (Perugachi-Diaz, Tomczak and Bhulai, 2020). The others follow the toy data of *FFJORD*
 (Grathwohl et al., 2019), except that two spirals have Gaussian noise only and that the pinwheel

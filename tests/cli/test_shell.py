@@ -6,22 +6,20 @@ import sys
 
 import pytest
 
-# Until `import keras_flows` itself does without TensorFlow, a package without its own code stands
-# in for it, so that what the commands bring can be seen alone.
-LIGHT = """
-import importlib.util, sys
-package = importlib.util.module_from_spec(importlib.util.find_spec("keras_flows"))
-sys.modules["keras_flows"] = package
-from keras_flows.cli import app
-"""
 RUN = """
+import sys
+sys.argv = ["keras-flows", *{arguments!r}]
+from keras_flows.cli import app
 try:
-    app(args={arguments!r}, prog_name="keras-flows")
+    app(prog_name="keras-flows")
 finally:
     heavy = ["tensorflow", "keras", "numpy", "pandas"]
     assert not [name for name in heavy if name in sys.modules], "heavy imports"
 """
 COMPUTE = """
+import sys
+sys.argv = ["keras-flows"]
+import keras_flows.cli
 import tensorflow as tf
 print(tf.ones(2).numpy().sum())
 """
@@ -33,7 +31,7 @@ def environment():
 
 
 def start(*arguments):
-    program = LIGHT + RUN.format(arguments=list(arguments))
+    program = RUN.format(arguments=list(arguments))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, "-c", program], env=environment(), text=True, **pipes)
 
@@ -66,7 +64,7 @@ REMARK = "WARNING: All log messages before absl::InitializeLog()"
 @pytest.mark.slow  # imports TensorFlow in another process
 def test_a_command_that_needs_tensorflow_leaves_no_more_than_its_import_does():
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT + COMPUTE], env=environment(), capture_output=True, text=True
+        [sys.executable, "-c", COMPUTE], env=environment(), capture_output=True, text=True
     )
     assert done.stdout == "2.0\n", done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith(REMARK)]

@@ -25,7 +25,10 @@ def empty(tensor):
     return np.zeros(shape, tensor.dtype)
 
 
-@pytest.mark.parametrize("name", ["exact", "conditional", "labels", "series", "integers", "chain"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("conditional", "series", "chain")]
+
+
+@pytest.mark.parametrize("name", ["exact", "labels", "integers", *SLOW])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_no_examples(exported, kind, name):
     described, graphs = runners(exported, kind, name)
@@ -48,7 +51,7 @@ def test_labels_out_of_range_are_nan(exported, kind):
     np.testing.assert_allclose(got[[0, 3]], flow.log_prob(x[[0, 3]], labels[[0, 3]]), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["labels", "conditional"])
+@pytest.mark.parametrize("name", ["labels", SLOW[0]])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_one_context_does_not_serve_for_three_rows(exported, kind, name):
     described, graphs = runners(exported, kind, name)

@@ -27,7 +27,16 @@ def close(got, expected, tolerance=2e-5):
 
 
 @pytest.mark.parametrize(
-    "name", ["exact", "wide", "conditional", "labels", "series", "integers", "chain"]
+    "name",
+    [
+        "exact",
+        pytest.param("wide", marks=pytest.mark.slow),
+        pytest.param("conditional", marks=pytest.mark.slow),
+        "labels",
+        pytest.param("series", marks=pytest.mark.slow),
+        "integers",
+        "chain",
+    ],
 )
 def test_the_files_give_the_numbers_of_the_flow(exported, fresh, name):
     flow, folder, report = exported(kf.export.to_onnx, name)

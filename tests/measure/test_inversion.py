@@ -87,6 +87,7 @@ def test_flows_on_fractions_have_the_unit_of_the_data():
     assert result.other_levels is None and result.iterations == {}
 
 
+@pytest.mark.slow  # half a minute
 def test_an_inverse_that_does_not_converge_is_refused_and_no_wrong_picture(flow):
     x, last = images(40), flow.blocks[-1]
     # Eight of them after it has converged.

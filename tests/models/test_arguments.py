@@ -22,7 +22,14 @@ def config_of(flow):
     return json.loads(json.dumps(keras.saving.serialize_keras_object(flow)))
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in zoo.list()])
+QUICK = ("denseflow_digits", "idensenet_two_moons", "residual_flow_mnist")
+ENTRIES = [
+    pytest.param(entry.name, marks=() if entry.name in QUICK else pytest.mark.slow)
+    for entry in zoo.list()
+]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
 def test_the_shipped_configurations_build_and_stay(name):
     shipped = json.loads((entries() / name / "config.json").read_text(encoding="utf-8"))
     flow = keras.saving.deserialize_keras_object(shipped)

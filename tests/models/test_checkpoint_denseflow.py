@@ -96,6 +96,7 @@ def written(tmp_path):
     return write
 
 
+@pytest.mark.slow  # half a minute
 def test_every_weight_is_set_and_stays(written):
     one, other = (
         kf.zoo.import_checkpoint(written(state(seed)), configuration(), "float64")

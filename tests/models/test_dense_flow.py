@@ -251,7 +251,7 @@ def test_the_view_of_tensorflow_probability():
         ({"event_shape": (6, 4, 1)}, r"of 2 blocks .* divisible by 4; got \(6, 4, 1\)"),
         ({"event_shape": (16,)}, r"takes images .*; got \(16,\)"),
         ({"units": ()}, r"units, .* must be a sequence of integers.* got \(\)"),
-        ({"units": 2}, r"are sequences, .*; got 2 and \(1, 2\)"),
+        ({"units": 2}, "units, .* must be a sequence of integers.* got 2"),
         ({"units": (2, 0)}, "Every number in units, .* must be an integer, at least 1; got 0"),
         ({"modules": (1,)}, r"one number for every block; got \[2, 1\] and \[1\]"),
         ({"growth": -1}, "growth must be an integer, at least 0; got -1"),

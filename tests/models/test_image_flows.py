@@ -183,6 +183,7 @@ def test_configuration_round_trip(flow):
     np.testing.assert_array_equal(copy.log_prob(x, seed=1), flow.log_prob(x, seed=1))
 
 
+@pytest.mark.slow  # half a minute
 def test_a_fresh_flow_is_a_contraction_before_and_after_it_converges():
     keras.utils.set_random_seed(0)
     # Large enough that the norms of its convolutions start from a bound.
@@ -265,6 +266,7 @@ def pictures():
     return np.concatenate([ramp, digits(5, levels=256), constants])
 
 
+@pytest.mark.slow  # half a minute
 def test_round_trip_of_pictures(stretched):
     assert 0.5 < stretched.certify().largest < 0.96
     x = pictures()

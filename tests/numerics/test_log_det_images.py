@@ -107,6 +107,7 @@ def test_the_neumann_gradient_keeps_nothing_of_the_series():
     assert kept["series"]
 
 
+@pytest.mark.slow  # half a minute
 def test_both_gradients_agree_on_a_complete_series():
     # With many exact terms, both are the exact gradient of the same trace estimate: they differ
     # by their probes only, which signs in all combinations would average out.

@@ -108,6 +108,7 @@ def test_a_difference_is_amplified():
     assert panels[title].max() == 255
 
 
+@pytest.mark.slow  # half a minute
 def test_dense_flows_have_reconstructions_and_interpolations():
     flow = dense_flow()("float32")
     assert flow.noise_shape("decode") != (0,)

@@ -1,4 +1,7 @@
-"""Flows as TensorFlow Probability distributions and bijectors."""
+"""Flows as TensorFlow Probability distributions and bijectors.
+
+Longer than other files: both views of the same flows.
+"""
 
 import importlib.util
 from pathlib import Path

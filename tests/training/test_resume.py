@@ -20,7 +20,14 @@ def run(kind, folder, mode):
     )
 
 
-@pytest.mark.parametrize("kind", ["exact", "unbiased", "recipe"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("exact", marks=pytest.mark.slow),
+        pytest.param("unbiased", marks=pytest.mark.slow),
+        "recipe",
+    ],
+)
 def test_same_weights_after_a_kill(kind, tmp_path):
     killed = run(kind, tmp_path, "kill")
     assert killed.returncode == -signal.SIGKILL, killed.stderr

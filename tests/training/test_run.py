@@ -1,4 +1,7 @@
-"""Training by recipe: what a run writes, resumes and refuses. Kills are in test_resume.py."""
+"""Training by recipe: what a run writes, resumes and refuses. Kills are in test_resume.py.
+
+Longer than other files: what a run writes, resumes and refuses shares its recipes.
+"""
 
 import csv
 import dataclasses

@@ -1,4 +1,7 @@
-"""Training by plain Keras: fit, evaluate, predict; NaN."""
+"""Training by plain Keras: fit, evaluate, predict; NaN.
+
+Longer than other files: all of `fit` on the same small flows.
+"""
 
 import keras
 import numpy as np
@@ -487,6 +490,7 @@ def blob(context, seed):
     return (np.concatenate([2.0 * context, context**2], axis=1) + 0.4 * noise).astype("float32")
 
 
+@pytest.mark.slow  # half a minute
 def test_conditional_density():
     keras.utils.set_random_seed(0)
     flow = IDenseNet(

@@ -1,4 +1,7 @@
-"""The spectrally normalised convolution, against its map written out as a matrix."""
+"""The spectrally normalised convolution, against its map written out as a matrix.
+
+Longer than other files: norms from five sides, which share their convolutions.
+"""
 
 import keras
 import numpy as np
