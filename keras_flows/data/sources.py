@@ -3,12 +3,13 @@
 import csv
 import gzip
 import sys
-import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from keras_flows.data.tables import read_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,28 +134,8 @@ def _read_file(path: Path, pd) -> "pd.DataFrame":
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path} cannot be read as a Parquet file: {error}") from error
     if path.suffix in (".npy", ".npz"):
-        return _from_array(str(path), _read_numpy(path), pd)
+        return _from_array(str(path), read_numpy(path), pd)
     return _read_text(path, pd)
-
-
-def _read_numpy(path: Path) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = loaded.files
-            wanted = names[0] if len(names) == 1 else "x"
-            if wanted in names:
-                return np.asarray(loaded[wanted])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} cannot be read as a NumPy file of plain numbers (pickled objects are never "
-            f"loaded): {error}"
-        ) from error
-    raise ValueError(
-        f'{path} must hold one array, or one called "x", but it holds {len(names)}: {some(names)}.'
-    )
 
 
 # ------------------------------------------------------------------------ text

@@ -63,7 +63,7 @@ def read(
     if suffix in (".npy", ".npz"):
         if columns is not None:
             raise ValueError(f"{path}: columns can be chosen in text and .parquet files only.")
-        values = _read_numpy(path)
+        values = read_numpy(path)
         if values.dtype.kind not in "iuf":
             raise ValueError(f"{path} must hold real numbers, but its dtype is {values.dtype}.")
         if values.shape[1:] != tuple(event_shape) or values.ndim == 0:
@@ -190,7 +190,18 @@ def _rows_of(event_shape: tuple[int, ...]) -> str:
     return f"({', '.join(['n', *map(str, event_shape)])})"
 
 
-def _read_numpy(path: str | Path) -> np.ndarray:
+def read_numpy(path: str | Path) -> np.ndarray:
+    """Reads the array of a .npy file, or the one of a .npz file that is alone or called "x".
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array, as it is stored.
+
+    Raises:
+        ValueError: If it cannot be read as plain numbers, or there is no such array.
+    """
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -200,6 +211,8 @@ def _read_numpy(path: str | Path) -> np.ndarray:
             wanted = names[0] if len(names) == 1 else "x"
             if wanted in names:
                 return np.asarray(loaded[wanted])
+    except MemoryError as error:
+        raise ValueError(f"{path} claims to hold more than memory does: {error}") from error
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be read as a NumPy file of plain numbers (pickled objects are never "

@@ -337,3 +337,12 @@ def test_write_rejects(path, suffix, arrays, message):
     with pytest.raises(ValueError, match=message):
         tables.write(path(suffix), arrays)
     assert not path(suffix).exists()
+
+
+def test_a_header_of_more_rows_than_memory_holds(tmp_path):
+    path = tmp_path / "x.npy"
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**13, 2)}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ValueError, match="claims to hold more than memory does"):
+        tables.read(path, (2,))
