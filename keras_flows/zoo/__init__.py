@@ -19,6 +19,10 @@ def __getattr__(name):
     raise AttributeError(f"module 'keras_flows.zoo' has no attribute {name!r}")
 
 
+def __dir__():
+    return sorted({*globals(), "import_checkpoint", "save"})
+
+
 def list():
     """The metadata of every entry that comes with the package, sorted by name.
 
