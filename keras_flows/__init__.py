@@ -20,6 +20,7 @@ _moved.install()
 # Imported when first used: some bring TFP, tf2onnx, matplotlib or data libraries.
 _PACKAGES = (
     "data",
+    "detect",
     "export",
     "layers",
     "measure",
