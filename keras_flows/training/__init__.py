@@ -4,6 +4,7 @@ from keras_flows.training.averages import averaged as averaged
 from keras_flows.training.callbacks import SaveState as SaveState
 from keras_flows.training.callbacks import StopOnNonFinite as StopOnNonFinite
 from keras_flows.training.callbacks import TensorBoardScalars as TensorBoardScalars
+from keras_flows.training.normalization import frozen_normalization as frozen_normalization
 from keras_flows.training.normalization import recalibrate as recalibrate
 from keras_flows.training.recipe import Recipe as Recipe
 from keras_flows.training.schedules import Cycles as Cycles

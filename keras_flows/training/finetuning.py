@@ -61,7 +61,8 @@ def finetune(
     * After every epoch the held-out examples are scored, all with the same draws. The weights in
       the end are those of the best score; the start takes part.
 
-    The flow stays compiled with the optimizer of the last step, and what is frozen before stays so.
+    What was frozen before stays frozen. The flow is compiled anew, in the end with a fresh Adam of
+    that rate.
 
     Args:
         flow: A `keras_flows.Flow`, as loaded from the zoo or trained before. It is changed.
@@ -100,7 +101,7 @@ def finetune(
 
     upkeep.converge(flow, only_fresh=True)
     best = _Best(flow, *held_out)
-    with normalization.frozen(flow):
+    with normalization.frozen_normalization(flow):
         flow.compile(
             keras.optimizers.Adam(_schedule(rate, steps), global_clipnorm=1.0),
             jit_compile="auto" if steps >= COMPILED_FROM else False,
@@ -110,10 +111,13 @@ def finetune(
                 _batches(x, context, batch_size, seed),
                 epochs=epochs,
                 callbacks=[best, *(callbacks or ())],
+                shuffle=False,
                 verbose=0,
             )
         finally:
             best.restore()
+    # The optimizer above knows nothing of the weights that are frozen no longer.
+    flow.compile(keras.optimizers.Adam(rate))
     settings = {
         "examples": len(x),
         "held_out": len(held_out[0]),

@@ -16,7 +16,7 @@ def norms(model):
 
 
 @contextlib.contextmanager
-def frozen(model):
+def frozen_normalization(model):
     """Batch normalisation in inference mode inside, trained or not as before afterwards.
 
     Keras's convention: a layer with `trainable = False` normalises with its moving averages, in

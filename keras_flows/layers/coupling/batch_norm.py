@@ -11,7 +11,9 @@ class BatchNorm(keras.layers.BatchNormalization):
     `gamma (x - mean) / sqrt(variance + epsilon) + beta` with mean and variance of the batch in
     training and moving averages otherwise. These keep the unbiased variance of a batch, where
     Keras keeps the biased one, and a batch with a NaN, which stops training, leaves them as they
-    are. Input and output `(batch, …, channels)`.
+    are. With `trainable = False` the layer runs in inference mode always, which is Keras's
+    convention: `keras_flows.training.finetune` relies on it. Input and output
+    `(batch, …, channels)`.
 
     Source: Ioffe & Szegedy 2015, *Batch Normalization*.
     """
