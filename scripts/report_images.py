@@ -15,7 +15,6 @@ from typing import Annotated
 
 import inversion_error
 import marked
-import numpy as np
 import rich.console
 import typer
 import update_readme
@@ -23,6 +22,7 @@ from matplotlib.figure import Figure
 
 import keras_flows as kf
 from keras_flows.measure import evaluation as evaluate
+from keras_flows.numerics import events
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "images.md"
 PICTURES = PAGE.parent / "images"
@@ -61,8 +61,8 @@ def disagreement(entry, nll):
 
 def bits_per_dim(nll, entry):
     """Mean and standard error of negative log-likelihoods in nats, as bits per dimension."""
-    unit = np.prod(entry.event_shape) * np.log(2.0)
-    return nll.mean() / unit, nll.std(ddof=1) / len(nll) ** 0.5 / unit
+    error = nll.std(ddof=1) / len(nll) ** 0.5
+    return tuple(events.bits_per_dim(number, entry.event_shape) for number in (nll.mean(), error))
 
 
 def draw(name, flow, images):

@@ -112,11 +112,10 @@ def evaluate(
     as_json: Json = False,
 ):
     """Mean negative log-likelihood of examples, with its standard error."""
-    import math
-
     from keras_flows import zoo
     from keras_flows.data import tables
     from keras_flows.measure import evaluation as scores
+    from keras_flows.numerics.events import bits_per_dim
 
     flow = zoo.load(handle)
     if tables.is_table(data):
@@ -134,7 +133,7 @@ def evaluate(
         )
     bits_error = None
     if result.bits_per_dim is not None:
-        bits_error = result.standard_error / (math.prod(flow.event_shape) * math.log(2.0))
+        bits_error = bits_per_dim(result.standard_error, flow.event_shape)
     _compare_with_card(zoo.show(handle), importance_samples)
     if as_json:
         extra = {"bits_per_dim_standard_error": bits_error, "data": title}
