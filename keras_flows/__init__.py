@@ -21,6 +21,7 @@ _moved.install()
 _PACKAGES = (
     "bases",
     "data",
+    "detect",
     "export",
     "layers",
     "measure",
