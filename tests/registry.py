@@ -55,7 +55,7 @@ from keras_flows.transforms.masks import ChannelHalves
 
 
 @keras.saving.register_keras_serializable("tests")
-class _Perceptron(keras.layers.Layer):
+class SmallPerceptron(keras.layers.Layer):
     """The smallest network of a coupling on vectors that sees a context."""
 
     def __init__(self, units, **kwargs):
@@ -395,7 +395,7 @@ _TRANSFORMS = [
     Case(
         "coupling_on_vectors",
         lambda dtype: Coupling(
-            ChannelHalves(), _Perceptron(4, dtype=dtype), AffineMap(1.0), dtype=dtype
+            ChannelHalves(), SmallPerceptron(4, dtype=dtype), AffineMap(1.0), dtype=dtype
         ),
         (5,),
         context_shape=(2,),

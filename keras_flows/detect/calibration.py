@@ -60,12 +60,13 @@ class Calibration:
     draws: int = 1
 
     def __post_init__(self):
-        scores = np.sort(_as_float32(self.scores))
+        scores = _as_float32(self.scores)
         if scores.ndim != 1 or not len(scores):
             raise ValueError(
                 f"Calibration needs the scores of at least one held-out row, as an array (n,); got "
                 f"the shape {scores.shape}."
             )
+        scores = np.sort(scores)
         scores.setflags(write=False)
         object.__setattr__(self, "scores", scores)
         if self.likelihood not in LIKELIHOODS:
@@ -198,12 +199,12 @@ def benjamini_hochberg(p_values: ArrayLike, fdr: float) -> np.ndarray:
         ValueError: If an argument is none of the above.
     """
     checks.positive(fdr, "fdr", most=1.0)
-    p_values = _as_p_values(p_values)
-    if p_values.ndim != 1 or not len(p_values):
+    values = _as_p_values(p_values)
+    if values.ndim != 1 or not len(values):
         raise ValueError(
-            f"p_values must be an array (m,) of at least one; got the shape {p_values.shape}."
+            f"p_values must be an array (m,) of at least one; got the shape {values.shape}."
         )
-    return stats.false_discovery_control(p_values, method="bh") <= fdr * (1.0 + _ROUNDING)
+    return stats.false_discovery_control(values, method="bh") <= fdr * (1.0 + _ROUNDING)
 
 
 def fingerprint(x: ArrayLike) -> str:

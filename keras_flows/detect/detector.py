@@ -110,25 +110,20 @@ class FlowDetector(BaseEstimator):
             NonFiniteError: If training fails; see `keras_flows.Flow.fit`.
         """
         self._check_arguments()
-        X = validate_data(self, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
+        rows = validate_data(self, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
         needed = rows_to_calibrate(STATISTICS[self.statistic], rows_needed(self.contamination))
         if isinstance(self.flow, (Flow, str, Path)):
+            self._check_rows(len(rows), needed)
             self.flow_ = self.flow if isinstance(self.flow, Flow) else Flow.from_preset(self.flow)
-            self._check_flow(X.shape[1])
-            _check_rows(len(X), needed, self.contamination)
-            self.held_out_ = np.arange(len(X))
+            self._check_flow(rows.shape[1])
+            self.held_out_ = np.arange(len(rows))
         else:
-            _check_rows(len(X), needed + 1, self.contamination)
-            order = np.random.default_rng(self.seed).permutation(len(X))
-            held = min(max(round(self.holdout * len(X)), needed), len(X) - 1)
-            self.held_out_ = np.sort(order[:held])
-            keras.utils.set_random_seed(self.seed)
-            self.flow_ = self.flow(X.shape[1])
-            self._check_flow(X.shape[1], compiled=True)
-            self.flow_.fit(
-                X[order[held:]], epochs=self.epochs, batch_size=self.batch_size, verbose=0
-            )
-        self._held_out_rows = X[self.held_out_]
+            self._check_rows(len(rows), needed + 1)
+            order = np.random.default_rng(self.seed).permutation(len(rows))
+            held_out = min(max(round(self.holdout * len(rows)), needed), len(rows) - 1)
+            self.held_out_ = np.sort(order[:held_out])
+            self._train(rows[np.sort(order[held_out:])])
+        self._held_out_rows = rows[self.held_out_]
         self.calibration_ = calibrate(
             self.flow_,
             self._held_out_rows,
@@ -138,7 +133,7 @@ class FlowDetector(BaseEstimator):
             draws=self.draws,
         )
         self.threshold_ = self.calibration_.threshold(self.contamination)
-        self.decision_scores_ = self._scores(X)
+        self.decision_scores_ = self._scores(rows)
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 
@@ -226,6 +221,17 @@ class FlowDetector(BaseEstimator):
         rows = self._rows(X)
         return explain(self.flow_, rows, self._held_out_rows, self.calibration_, draws, seed)
 
+    def _train(self, rows):
+        """Makes the flow, and trains it."""
+        keras.utils.set_random_seed(self.seed)
+        self.flow_ = self.flow(rows.shape[1])
+        self._check_flow(rows.shape[1])
+        if not self.flow_.compiled:
+            raise ValueError(
+                "The flow that `flow` makes must be compiled: call flow.compile(optimizer) in it."
+            )
+        self.flow_.fit(rows, epochs=self.epochs, batch_size=self.batch_size, verbose=0)
+
     def _rows(self, X):
         check_is_fitted(self)
         return validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
@@ -249,7 +255,7 @@ class FlowDetector(BaseEstimator):
             checks.count(getattr(self, name), name)
         checks.count(self.seed, "seed", least=0)
 
-    def _check_flow(self, columns, compiled=False):
+    def _check_flow(self, columns):
         flow = self.flow_
         if not isinstance(flow, Flow):
             raise ValueError(
@@ -261,15 +267,10 @@ class FlowDetector(BaseEstimator):
                 f"event shape is {flow.event_shape}, its context shape {flow.context_shape}. "
                 "keras_flows.detect.calibrate takes any flow."
             )
-        if compiled and not flow.compiled:
+
+    def _check_rows(self, rows, needed):
+        if rows < needed:
             raise ValueError(
-                "The flow that `flow` makes must be compiled: call flow.compile(optimizer) in it."
+                f"X has n_samples={rows}; a contamination of {self.contamination:g} needs at least "
+                f"{needed} rows. Give more, or a larger contamination."
             )
-
-
-def _check_rows(rows, needed, contamination):
-    if rows < needed:
-        raise ValueError(
-            f"X has n_samples={rows}; a contamination of {contamination:g} needs at least {needed} "
-            "rows, of which all but one may be held out. Give more rows, or a larger contamination."
-        )

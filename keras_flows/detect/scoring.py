@@ -49,15 +49,15 @@ def calibrate(
     kind = checks.known(statistic, STATISTICS, "statistic")
     kind.check(flow)
     checks.count(seed, "seed", least=0)
-    x, context = _rows(x), None if context is None else _rows(context)
-    if kind.fitted and len(x) < 2:
-        raise ValueError(f"The statistic {statistic!r} needs at least two rows; got {len(x)}.")
+    rows = _rows(x)
+    if kind.fitted and len(rows) < 2:
+        raise ValueError(f"The statistic {statistic!r} needs at least two rows; got {len(rows)}.")
     flow.converge()
-    measured = kind.measure(flow, x, context, seed, draws)
+    measured = kind.measure(flow, rows, None if context is None else _rows(context), seed, draws)
     constants = {}
     if kind.fitted:
-        order = np.random.default_rng(seed).permutation(len(x))
-        fifth = -(-len(x) // 5)
+        order = np.random.default_rng(seed).permutation(len(rows))
+        fifth = -(-len(rows) // 5)
         constants = kind.constants(measured[order[:fifth]])
         measured = measured[order[fifth:]]
     return Calibration(
@@ -68,7 +68,7 @@ def calibrate(
         seed=seed,
         draws=draws,
         data=data,
-        data_sha256=fingerprint(x) if data_sha256 is None else data_sha256,
+        data_sha256=fingerprint(rows) if data_sha256 is None else data_sha256,
     )
 
 

@@ -1,7 +1,6 @@
 """The file of a calibration, `calibration.npz`: the scores, and JSON that says what they are."""
 
 import json
-import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,7 +24,7 @@ _ARRAYS = ("description", "scores")
 class _Description(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    format: int = FORMAT
+    format: int
     versions: dict[str, str]
     statistic: str
     constants: dict[str, float]
@@ -56,6 +55,7 @@ def save_calibration(calibration: Calibration, path: str | Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
     description = _Description(
+        format=FORMAT,
         versions={"keras_flows": __version__},
         statistic=calibration.statistic,
         constants=dict(calibration.constants),
@@ -105,18 +105,16 @@ def load_calibration(path: str | Path) -> Calibration:
 
 def _read(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = tuple(sorted(file.files))
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        # An .npy file is an array, which is no context manager: an AttributeError or a TypeError.
+        with open(path, "rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            single = isinstance(file, np.ndarray)
+            arrays = {} if single else {name: file[name] for name in file.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise PresetError(f"{path} is no calibration, or damaged: {error}") from error
-    except TypeError as error:
-        raise PresetError(f"{path} is one array, and no calibration.") from error
-    if names != _ARRAYS:
+    if sorted(arrays) != sorted(_ARRAYS):
         raise PresetError(
             f"{path} is no calibration: it must hold the arrays {', '.join(_ARRAYS)}; it holds "
-            f"{', '.join(names) or 'none'}."
+            f"{', '.join(sorted(arrays)) or 'one without a name'}."
         )
     return arrays
 
@@ -126,7 +124,7 @@ def _describe(path, text):
         content = json.loads(text)
     except ValueError as error:
         raise PresetError(f"{path} is damaged: its description is no JSON: {error}.") from None
-    written = content.get("format", math.inf) if isinstance(content, dict) else FORMAT
+    written = content.get("format") if isinstance(content, dict) else None
     if isinstance(written, int) and written > FORMAT:
         raise PresetError(
             f"{path} is of calibration format {written}; this is keras-flows {__version__}, which "
