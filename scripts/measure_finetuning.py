@@ -93,6 +93,11 @@ def is_worse(result):
     return result["gain"] < -(result["before_error"] if own else 2.0 * result["gain_error"])
 
 
+def read(path):
+    """The results of earlier runs, a list."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
 def table(results):
     """The results in a Markdown table, the seeds of an entry and shift in one row."""
     rows = [
@@ -132,7 +137,7 @@ def main(
     seeds: Annotated[int, typer.Option(help="Fine-tunings of each entry and shift", min=1)] = 1,
 ):
     """Measures fine-tuning, and writes the results into the documentation."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    results = read(RESULTS)
     worse = []
     for name in entries or [entry.name for entry in kf.zoo.list()]:
         entry = kf.zoo.show(name)
@@ -150,7 +155,7 @@ def main(
                     highlight=False,
                     soft_wrap=True,
                 )
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         marked.update(PAGE, SCRIPT, table(results))
     for result in worse:
         _err.print(f"[red]worse:[/] {result['entry']}, {result['shift']}, seed {result['seed']}")

@@ -10,13 +10,14 @@ import shutil
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import rich.console
 import rich.table
 import typer
 
 import keras_flows as kf
-from keras_flows import data, export, plot, training, zoo
+from keras_flows import data, export, plot, zoo
 from keras_flows.data import tables
 from keras_flows.measure import evaluation as evaluate
 
@@ -83,15 +84,18 @@ def fine_tune(density, checks, folder):
     flow = zoo.load(NAME)
     train = turned(density.sample(20_000, seed=(HELD_OUT_SEED, 1)))
     held_out = turned(density.sample(5_000, seed=(HELD_OUT_SEED, 2)))
-    result = training.finetune(flow, train, validation=held_out, epochs=3)
-    before, after = result.before.nll, result.after.nll
-    console.print(f"  held-out NLL on the turned data: {before:.3f} → {after:.3f} nats")
-    checks.at_most("NLL after fine-tuning, relative to before", after / before, 0.9)
+    before = evaluate.evaluate(flow, held_out)
+    # A short run: XLA would take longer to compile than it saves.
+    flow.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    flow.fit(train, batch_size=500, epochs=3, validation_data=held_out, verbose=2)
+    after = evaluate.evaluate(flow, held_out)
+    console.print(f"  held-out NLL on the turned data: {before.nll:.3f} → {after.nll:.3f} nats")
+    checks.at_most("NLL after fine-tuning, relative to before", after.nll / before.nll, 0.9)
     flow.save_to_preset(
         folder / "finetuned",
         summary="Two moons, fine-tuned to turned data by the quickstart.",
         data="two moons turned by 30 degrees",
-        training={"fine-tuned from": NAME, **result.settings},
+        training={"fine-tuned from": NAME, "epochs": 3, "learning rate": 1e-3},
     )
     again = kf.Flow.from_preset(folder / "finetuned")
     difference = np.abs(again.log_prob(held_out) - flow.log_prob(held_out)).max()

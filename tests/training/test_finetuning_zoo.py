@@ -1,0 +1,56 @@
+"""Every entry of the zoo, fine-tuned: better on a mild shift, no worse on its own data."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+import keras_flows as kf
+from tests.conftest import SHARED
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module("measure_finetuning")
+
+
+def result(script, entry, shift):
+    data_dir = SHARED / "tfds"
+    if entry.training["data"].get("images") == "mnist" and not data_dir.is_dir():
+        pytest.skip(f"no MNIST at {data_dir}: set KERAS_FLOWS_SHARED to the folder above tfds")
+    return script.measure(entry, shift, seed=0, data_dir=data_dir)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", kf.zoo.list(), ids=lambda entry: entry.name)
+def test_an_entry_improves_on_a_mild_shift(script, entry):
+    shift = "scaled by 1.1" if len(entry.event_shape) == 1 else "mirrored"
+    shifted = result(script, entry, shift)
+    assert shifted["epoch"] > 0
+    assert shifted["gain"] > 0.0 and not script.is_worse(shifted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", kf.zoo.list(), ids=lambda entry: entry.name)
+def test_an_entry_stays_as_good_on_its_own_data(script, entry):
+    own = result(script, entry, "its own")
+    assert own["after"] <= own["before"] + own["before_error"]
+
+
+def test_the_table_of_the_documentation_is_that_of_the_results(script):
+    marked, results = importlib.import_module("marked"), script.read(script.RESULTS)
+    text = script.PAGE.read_text(encoding="utf-8")
+    assert marked.updated(text, script.SCRIPT, script.table(results)) == text
+    assert not [x for x in results if script.is_worse(x)]
+    mild = [x for x in results if x["shift"] != "its own"]
+    assert all(x["gain"] > 0.0 for x in mild)
+
+
+def test_a_result_that_is_worse_is_known(script):
+    own = {"shift": "its own", "gain": -0.02, "before_error": 0.03, "gain_error": 0.001}
+    assert not script.is_worse(own)
+    assert script.is_worse({**own, "gain": -0.04})
+    assert script.is_worse({**own, "shift": "mirrored"})
