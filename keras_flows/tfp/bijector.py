@@ -150,12 +150,24 @@ class FlowBijector(tfb.Bijector):
         # TFP's cache keeps what a bijector returned under its hash, and a composed bijector's hash
         # is made of those of its parts: for the cache it is a new one each time, so that none finds
         # results from before an update of the weights. For everyone else it stays.
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        return hash((type(self), next(_HASHES) if caller == _CACHE else id(self.flow)))
+        return hash((type(self), next(_HASHES) if _asked_by_cache() else id(self.flow)))
 
 
 _HASHES = itertools.count()
 _CACHE = "tensorflow_probability.python.internal.cache_util"
+
+
+def _asked_by_cache():
+    """Whether TFP's cache asks for a hash, directly or through bijectors made of others."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name == _CACHE:
+            return True
+        if not name.startswith("tensorflow_probability."):
+            return False
+        frame = frame.f_back
+    return False
 
 
 class _NoCache:
