@@ -198,6 +198,7 @@ def test_finetune_improves_and_saves(preset, tmp_path):
     assert card["held-out nll"] == result["after"]["nll"]
 
 
+@pytest.mark.slow
 def test_finetune_keeps_the_start_where_nothing_is_better(preset, tmp_path):
     x = kf.zoo.load(preset).sample(200, seed=0).numpy()
     np.save(tmp_path / "own.npy", x)
@@ -294,6 +295,7 @@ def test_what_cannot_be_written_is_said_before_the_work(preset, on_images, point
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_evaluate_says_that_the_card_has_another_estimator(preset, points, tmp_path):
     folder = tmp_path / "stated"
     test = {"nll": 1.0, "standard_error": 0.1, "examples": 5, "data": "some"}

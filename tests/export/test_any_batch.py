@@ -28,6 +28,7 @@ def empty(tensor):
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("conditional", "series", "chain")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["exact", "labels", "integers", *SLOW])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_no_examples(exported, kind, name):
@@ -72,6 +73,7 @@ def test_the_manifest_has_the_levels_of_integers(exported):
         assert described.levels == levels and described.integers is (levels is not None)
 
 
+@pytest.mark.slow
 def test_loading_a_saved_model_warns_of_nothing(exported, caplog):
     _, folder, _ = exported(kf.export.to_saved_model, "wide")
     with caplog.at_level("WARNING"):

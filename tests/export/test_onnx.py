@@ -153,6 +153,7 @@ def test_the_manifest_says_what_is_in_the_folder(build, tmp_path):
         assert tensor.shape[0] == "batch"
 
 
+@pytest.mark.slow
 def test_a_random_number_of_terms_becomes_a_fixed_one(build, fresh, tmp_path):
     flow, (inputs, _) = build("unbiased"), fresh
     kf.export.to_onnx(flow, tmp_path)

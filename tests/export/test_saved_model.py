@@ -57,6 +57,7 @@ assert not [module for module in sys.modules if module.startswith("keras_flows")
 """
 
 
+@pytest.mark.slow
 def test_loads_where_only_tensorflow_is(exported, fresh):
     (inputs, given), folders = fresh, []
     for name in FLOWS:

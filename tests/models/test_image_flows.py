@@ -166,6 +166,7 @@ def test_defaults_on_images():
             assert layer.iterations == "tolerance"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flow",
     [
@@ -287,6 +288,7 @@ def test_round_trip_of_pictures(stretched):
     np.testing.assert_allclose(256.0 * z, 256.0 * continuous, rtol=0.0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_too_few_iterations_are_an_error_not_a_picture(stretched):
     z = stretched.encode(pictures(), seed=3)
     block = stretched.blocks[-2]  # on images; inside the FactorOut where there is one

@@ -25,6 +25,7 @@ def published():
     return IDenseNet((2,))
 
 
+@pytest.mark.slow
 def test_published_sizes(published):
     assert parameters(published) == 504_180
     assert parameters(ResidualFlow((2,))) == 501_830
@@ -115,6 +116,7 @@ CONFIGURATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_configuration_round_trip(name):
     model, arguments = CONFIGURATIONS[name]

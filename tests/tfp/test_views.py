@@ -722,6 +722,7 @@ def test_a_bijector_as_an_argument_traces_once(flow):
 # Markov chains --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_hmc_through_a_flow_samples_the_flow():
     # In the latent space its own density is a standard normal one, however bent the flow.
     flow = make(blocks=1)

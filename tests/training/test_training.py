@@ -79,6 +79,7 @@ def test_contexts_in_all_their_forms(x, context):
         assert_same(weights_of(flow), weights_of(flows[0]), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_weighted_examples(x, context):
     # Examples of weight zero might as well have been left out: twice the rate of the rest.
     keep = np.arange(60) % 2 == 0
@@ -130,6 +131,7 @@ def test_draws_of_training_depend_on_seed_and_step_only(x):
     assert not np.array_equal(*(flow.blocks[0].net.layers[-1].dense.kernel for flow in flows[1:]))
 
 
+@pytest.mark.slow
 def test_xla_takes_the_same_steps(x):
     # The random streams of XLA are its own: for an exact log-det only.
     flows = [tiny(jit_compile=jit_compile, actnorm=True) for jit_compile in (False, True)]

@@ -29,6 +29,7 @@ def fitted(**arguments):
     return values(made)
 
 
+@pytest.mark.slow
 def test_a_fit_with_validation_ends_with_the_same_weights():
     for one, other in zip(fitted(), fitted(validation_data=X[:20]), strict=True):
         np.testing.assert_array_equal(one, other)

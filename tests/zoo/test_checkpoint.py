@@ -209,6 +209,7 @@ def test_a_flow_comes_back_through_its_own_configuration(written, tmp_path):
         assert copy.get_config()["block_bound"] == 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"n_power_series": 4}, {"neumann_grad": True}])
 def test_the_log_det_is_exact_however_the_checkpoint_was_trained(written, options):
     config = {**PLAIN, "brute_force": False, **options}
