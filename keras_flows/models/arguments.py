@@ -72,7 +72,7 @@ def serialized(value):
     return value
 
 
-def named(value, kinds, what, **defaults):
+def named(value, kinds, what, dtype, **defaults):
     """An object of its own from what people give for one.
 
     Args:
@@ -81,15 +81,16 @@ def named(value, kinds, what, **defaults):
             share it.
         kinds: Dictionary from name to class.
         what: What the names are of, for messages.
+        dtype: Dtype policy of what is made, a copy too.
         **defaults: Arguments for a name that does not give them.
 
     Raises:
         ValueError: If it is none of these.
     """
     if isinstance(value, tuple(kinds.values())):
-        return type(value).from_config(value.get_config())
+        return type(value).from_config({**value.get_config(), "dtype": dtype})
     arguments = {}
     if isinstance(value, Mapping) and value.keys() == {"class_name", "config"}:
         value, arguments = value["class_name"], value["config"]
     kind = checks.known(value, kinds, what)
-    return kind(**{**defaults, **arguments})
+    return kind(**{**defaults, **arguments, "dtype": dtype})

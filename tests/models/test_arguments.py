@@ -3,6 +3,7 @@
 import json
 
 import keras
+import numpy as np
 import pytest
 
 from keras_flows import models, zoo
@@ -85,6 +86,16 @@ def test_dequantization_in_all_forms(given):
     assert first.bits == 8
     assert first.transform.steps[0] is not second.transform.steps[0]
     assert config_of(keras.saving.deserialize_keras_object(config_of(first))) == config_of(first)
+
+
+@pytest.mark.parametrize("given", [VariationalDequantization(3, **SIZES), UniformDequantization(3)])
+def test_a_dequantization_takes_the_dtype_of_its_flow(given):
+    assert given.compute_dtype == "float32"
+    flow = DenseFlow((4, 4, 1), **SMALL, dequantization=given, dtype="float64")
+    assert flow.transform.steps[0].compute_dtype == "float64"
+    assert flow.log_prob(np.zeros((1, 4, 4, 1)), seed=0).dtype == "float64"
+    copied = keras.saving.deserialize_keras_object(config_of(flow))
+    assert copied.transform.steps[0].compute_dtype == "float64"
 
 
 def test_bits_belong_to_the_dequantization():
