@@ -1,5 +1,6 @@
 """The arguments of models: written once, in the signature, and kept for the configuration."""
 
+import copy
 import functools
 import inspect
 import types
@@ -52,10 +53,17 @@ def recorded(init):
     def wrapped(self, *args, **kwargs):
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        self.arguments = types.SimpleNamespace(**{name: bound.arguments[name] for name in kept})
+        # Copied: a list that its owner changes later is no argument of this flow.
+        own = {name: _own(bound.arguments[name]) for name in kept}
+        self.arguments = types.SimpleNamespace(**own)
         init(self, *args, **kwargs)
 
     return wrapped
+
+
+def _own(value):
+    """Plain data as a copy, an object as it is."""
+    return copy.deepcopy(value) if isinstance(value, (list, tuple, dict)) else value
 
 
 def default(model, name):

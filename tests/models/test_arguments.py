@@ -127,3 +127,13 @@ def test_what_was_left_out_is_in_the_configuration():
     assert (config["depth"], config["growth"], config["activation"]) == (4, 90, "lipswish")
     config = models.from_name("residual_flow_mnist", blocks=(1,), widths=(4, 4)).get_config()
     assert config["coeff"] == 0.93 and config["blocks"] == [1]
+
+
+def test_arguments_are_copied():
+    units, sizes = [1], dict(SIZES)
+    kind = {"class_name": "variational", "config": sizes}
+    flow = DenseFlow((4, 4, 1), **{**SMALL, "units": units}, dequantization=kind)
+    before = config_of(flow)
+    units.append(2)
+    sizes["width"] = 6
+    assert config_of(flow) == before
