@@ -7,6 +7,7 @@ import types
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 
 from keras_flows import checks
 from keras_flows.flow import Flow
@@ -77,7 +78,7 @@ def serialized(value):
         return [serialized(one) for one in value]
     if isinstance(value, (keras.layers.Layer, Configured)):
         return keras.saving.serialize_keras_object(value)
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def named(value, kinds, what, dtype, **defaults):

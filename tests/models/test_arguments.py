@@ -137,3 +137,10 @@ def test_arguments_are_copied():
     units.append(2)
     sizes["width"] = 6
     assert config_of(flow) == before
+
+
+def test_numpy_numbers_are_numbers():
+    flow = DenseFlow((4, 4, 1), **{**SMALL, "width": np.int64(4)}, dequantization="uniform")
+    assert config_of(flow)["config"]["width"] == 4
+    flow = IDenseNet((2,), blocks=np.int32(1), depth=1, growth=2, coeff=np.float32(0.5))
+    assert config_of(flow)["config"]["coeff"] == 0.5
