@@ -1,11 +1,13 @@
 """The arguments of models: written once, in the signature, and kept for the configuration."""
 
+import copy
 import functools
 import inspect
 import types
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 
 from keras_flows import checks
 from keras_flows.flow import Flow
@@ -52,10 +54,17 @@ def recorded(init):
     def wrapped(self, *args, **kwargs):
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        self.arguments = types.SimpleNamespace(**{name: bound.arguments[name] for name in kept})
+        # Copied: a list that its owner changes later is no argument of this flow.
+        own = {name: _own(bound.arguments[name]) for name in kept}
+        self.arguments = types.SimpleNamespace(**own)
         init(self, *args, **kwargs)
 
     return wrapped
+
+
+def _own(value):
+    """Plain data as a copy, an object as it is."""
+    return copy.deepcopy(value) if isinstance(value, (list, tuple, dict)) else value
 
 
 def default(model, name):
@@ -69,10 +78,10 @@ def serialized(value):
         return [serialized(one) for one in value]
     if isinstance(value, (keras.layers.Layer, Configured)):
         return keras.saving.serialize_keras_object(value)
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def named(value, kinds, what, **defaults):
+def named(value, kinds, what, dtype, **defaults):
     """An object of its own from what people give for one.
 
     Args:
@@ -81,15 +90,16 @@ def named(value, kinds, what, **defaults):
             share it.
         kinds: Dictionary from name to class.
         what: What the names are of, for messages.
+        dtype: Dtype policy of what is made, a copy too.
         **defaults: Arguments for a name that does not give them.
 
     Raises:
         ValueError: If it is none of these.
     """
     if isinstance(value, tuple(kinds.values())):
-        return type(value).from_config(value.get_config())
+        return type(value).from_config({**value.get_config(), "dtype": dtype})
     arguments = {}
     if isinstance(value, Mapping) and value.keys() == {"class_name", "config"}:
         value, arguments = value["class_name"], value["config"]
     kind = checks.known(value, kinds, what)
-    return kind(**{**defaults, **arguments})
+    return kind(**{**defaults, **arguments, "dtype": dtype})

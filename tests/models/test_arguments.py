@@ -3,6 +3,7 @@
 import json
 
 import keras
+import numpy as np
 import pytest
 
 from keras_flows import models, zoo
@@ -87,6 +88,16 @@ def test_dequantization_in_all_forms(given):
     assert config_of(keras.saving.deserialize_keras_object(config_of(first))) == config_of(first)
 
 
+@pytest.mark.parametrize("given", [VariationalDequantization(3, **SIZES), UniformDequantization(3)])
+def test_a_dequantization_takes_the_dtype_of_its_flow(given):
+    assert given.compute_dtype == "float32"
+    flow = DenseFlow((4, 4, 1), **SMALL, dequantization=given, dtype="float64")
+    assert flow.transform.steps[0].compute_dtype == "float64"
+    assert flow.log_prob(np.zeros((1, 4, 4, 1)), seed=0).dtype == "float64"
+    copied = keras.saving.deserialize_keras_object(config_of(flow))
+    assert copied.transform.steps[0].compute_dtype == "float64"
+
+
 def test_bits_belong_to_the_dequantization():
     flow = DenseFlow((4, 4, 1), **SMALL, dequantization=UniformDequantization(3))
     assert flow.bits == flow.arguments.bits == 3
@@ -116,3 +127,20 @@ def test_what_was_left_out_is_in_the_configuration():
     assert (config["depth"], config["growth"], config["activation"]) == (4, 90, "lipswish")
     config = models.from_name("residual_flow_mnist", blocks=(1,), widths=(4, 4)).get_config()
     assert config["coeff"] == 0.93 and config["blocks"] == [1]
+
+
+def test_arguments_are_copied():
+    units, sizes = [1], dict(SIZES)
+    kind = {"class_name": "variational", "config": sizes}
+    flow = DenseFlow((4, 4, 1), **{**SMALL, "units": units}, dequantization=kind)
+    before = config_of(flow)
+    units.append(2)
+    sizes["width"] = 6
+    assert config_of(flow) == before
+
+
+def test_numpy_numbers_are_numbers():
+    flow = DenseFlow((4, 4, 1), **{**SMALL, "width": np.int64(4)}, dequantization="uniform")
+    assert config_of(flow)["config"]["width"] == 4
+    flow = IDenseNet((2,), blocks=np.int32(1), depth=1, growth=2, coeff=np.float32(0.5))
+    assert config_of(flow)["config"]["coeff"] == 0.5

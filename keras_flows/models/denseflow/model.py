@@ -196,7 +196,7 @@ def module(channels, width, block, context_size, dtype):
 
 def _dequantization(given, bits, policy):
     own_bits = {} if bits is None else {"bits": bits}
-    made = named(given, _DEQUANTIZATIONS, "dequantization", **own_bits, dtype=policy)
+    made = named(given, _DEQUANTIZATIONS, "dequantization", policy, **own_bits)
     if bits is not None and made.bits != bits:
         raise ValueError(
             f"The dequantization is one of {made.bits} bits, but bits={bits}: leave bits out."
