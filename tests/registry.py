@@ -94,7 +94,6 @@ class Case:
         mass: The share of the base density that encoded data covers, per dimension.
         trained: Whether to move the weights away from their start.
         spread: The deviation of that move.
-        slow_to_compile: Whether XLA takes more than a few seconds for it.
     """
 
     name: str
@@ -109,7 +108,6 @@ class Case:
     mass: float = 1.0
     trained: bool = True
     spread: float = 0.3
-    slow_to_compile: bool = False
 
     def flow(self, dtype="float64"):
         """A fresh flow around the transform, or the model itself; always the same weights."""
@@ -407,7 +405,7 @@ _TRANSFORMS = [
         context_shape=(2, 2, 3),
         latents=None,
     ),
-    Case("cross_unit_block", _cross_unit_block, (2, 2, 3), latents=None, slow_to_compile=True),
+    Case("cross_unit_block", _cross_unit_block, (2, 2, 3), latents=None),
     Case("reverse", lambda dtype: Reverse(dtype=dtype)),
     Case("actnorm", lambda dtype: ActNorm(dtype=dtype), trained=False),
     Case("actnorm_initialized", _initialized_actnorm, interval=(-40.0, 40.0)),
@@ -476,13 +474,12 @@ _FRACTIONS = {"draw": _uniform, "extremes": (0.0, 1e-30, 0.5, 1.0)}
 
 _MODELS = [
     Case("channel_normal", _channel_normal, interval=(-40.0, 40.0)),
-    Case("denseflow", dense_flow(), (4, 4, 1), **_WIDE, slow_to_compile=True),
+    Case("denseflow", dense_flow(), (4, 4, 1), **_WIDE),
     Case(
         "denseflow_one_block",
         dense_flow((2, 2, 1), units=(3,), modules=(1,), landmarks=1, attention="proper"),
         (2, 2, 1),
         **_WIDE,
-        slow_to_compile=True,
     ),
     Case(
         "denseflow_uniform",
@@ -497,7 +494,6 @@ _MODELS = [
         context_shape=(),
         labels=3,
         **_WIDE,
-        slow_to_compile=True,
     ),
     Case("idensenet", _idensenet()),
     Case("idensenet_1d", _idensenet((1,)), (1,)),

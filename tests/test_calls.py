@@ -36,6 +36,7 @@ def drawn_in_a_process(before=""):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_draws_without_a_seed_are_fresh_in_every_process():
     assert drawn_in_a_process() != drawn_in_a_process()
 

@@ -223,6 +223,7 @@ def test_bits_of_the_integers(flow):
     assert flow.bits is None
 
 
+@pytest.mark.slow
 def test_the_weakest_part_decides_the_likelihood():
     kinds = {name: CASES[name].flow().likelihood for name in CASES}
     assert kinds["chain_nested"] == kinds["idensenet"] == kinds["logit"] == "exact"

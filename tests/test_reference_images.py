@@ -70,6 +70,7 @@ def published_latent(z, flow):
     return np.moveaxis(np.reshape(z, (-1, height, width, channels)), -1, 1)
 
 
+@pytest.mark.slow
 def test_every_step_of_the_chain(case):
     flow, arrays, compare, probes = case
     x = tf.constant(channels_last(arrays["in/x"]), flow.compute_dtype)

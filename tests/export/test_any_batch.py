@@ -41,6 +41,7 @@ def test_no_examples(exported, kind, name):
             assert made[tensor.name].shape == empty(tensor).shape, (graph, tensor.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_labels_out_of_range_are_nan(exported, kind):
     flow, _, _ = exported(FORMATS[kind], "labels")

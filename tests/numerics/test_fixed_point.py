@@ -147,6 +147,7 @@ def test_gradient_is_that_of_the_inverse_jacobian(features):
     np.testing.assert_allclose(backward, np.linalg.inv(forward), rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 @BLOCKS
 def test_gradient_of_the_weights(features):
     made = block(features)

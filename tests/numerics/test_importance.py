@@ -26,6 +26,7 @@ def by_hand(flow, x, seed, draws, context=None):
     return logsumexp(np.stack(parts), axis=0) - np.log(draws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [1, 2, 7])
 def test_it_is_the_logarithm_of_the_mean(draws):
     case = CASES["denseflow_one_block"]

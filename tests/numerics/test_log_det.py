@@ -168,6 +168,7 @@ ESTIMATORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_unbiased_on_average(name):
     sample = draws(ESTIMATORS[name])

@@ -189,6 +189,7 @@ def test_log_prob_and_its_gradients(flow, mode):
         np.testing.assert_allclose(mine, right, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_samples_carry_gradients_to_the_weights(flow64, mode):
     distribution = flow64.as_distribution()
@@ -427,6 +428,7 @@ def test_forward_is_decode_and_inverse_is_encode(flow):
     np.testing.assert_allclose(one, x[0, 0], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_jacobian_of_forward(flow64, mode):
     bijector = flow64.as_bijector()
@@ -447,6 +449,7 @@ def test_jacobian_of_forward(flow64, mode):
     np.testing.assert_allclose(decoding, differences(bijector.forward, z), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_log_det_and_its_gradient(flow64, mode):
     bijector = flow64.as_bijector()

@@ -159,6 +159,7 @@ def test_what_does_not_fit_is_refused_before_anything_changes(arguments, message
     assert_same(before, values(flow))
 
 
+@pytest.mark.slow
 def test_batch_normalisation_is_frozen_and_afterwards_as_it_was():
     flow = maps()
     layers = normalization.norms(flow)

@@ -68,6 +68,7 @@ def test_arrays_and_datasets_give_the_same_weights(x):
         assert_same(weights_of(flow), weights_of(flows[0]), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_contexts_in_all_their_forms(x, context):
     flows = [tiny(context_shape=(3,)) for _ in range(4)]
     flows[0].fit(x, context, batch_size=20, shuffle=False, verbose=0)
@@ -420,6 +421,7 @@ def test_nan_in_the_data(x, jit_compile, at, bad):
         np.testing.assert_allclose(flow.transform.steps[0].bias, -x.mean(axis=0), atol=0.05)
 
 
+@pytest.mark.slow
 def test_nan_in_the_context(x, context):
     flow = tiny(context_shape=(3,))
     context[5, 1] = np.nan

@@ -41,6 +41,7 @@ def test_a_loaded_flow_gives_the_same_numbers(flow, folder):
     assert loaded.name == "tiny"
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_not_saved(flow, folder, tmp_path):
     trained = kf.zoo.load(folder)
     trained.compile("adam", jit_compile=False)
