@@ -108,6 +108,7 @@ def test_a_density_is_the_sum_of_its_parts():
     np.testing.assert_array_equal(made.log_prob, flow.log_prob(X, seed=1))
 
 
+@pytest.mark.slow
 def test_a_density_reports_its_parts_in_order():
     parts = []
     dequantizing().density(

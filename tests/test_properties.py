@@ -417,6 +417,7 @@ def test_a_missing_or_needless_context_is_an_error():
                 flow.log_prob(x, context)
 
 
+@pytest.mark.slow
 def test_noise_size_is_what_is_consumed():
     for name in CASES:
         run = Run(name)
@@ -428,6 +429,7 @@ def test_noise_size_is_what_is_consumed():
         assert run.flow.noise_shape("decode") == (consumed,), name
 
 
+@pytest.mark.slow
 def test_a_step_that_draws_asks_for_noise():
     for name, case in CASES.items():
         flow = flow_of(name)
@@ -439,6 +441,7 @@ def test_a_step_that_draws_asks_for_noise():
             np.testing.assert_array_equal(*(flow.log_prob(x, context, seed=5) for _ in range(2)))
 
 
+@pytest.mark.slow
 def test_steps_multiply_to_the_whole():
     for name in CASES:
         run = Run(name)

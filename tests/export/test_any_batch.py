@@ -53,6 +53,7 @@ def test_labels_out_of_range_are_nan(exported, kind):
     np.testing.assert_allclose(got[[0, 3]], flow.log_prob(x[[0, 3]], labels[[0, 3]]), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["labels", SLOW[0]])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_one_context_does_not_serve_for_three_rows(exported, kind, name):

@@ -232,6 +232,7 @@ def draw(n):
     return [rng.standard_normal((n, 2, 2, 4)), rng.standard_normal((n, 2, 2, 1))]
 
 
+@pytest.mark.slow
 def test_the_view_of_tensorflow_probability():
     flow = CASES["denseflow"].flow("float32")
     distribution = flow.as_distribution()

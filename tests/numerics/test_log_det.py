@@ -101,6 +101,7 @@ def series(terms):
     return total
 
 
+@pytest.mark.slow
 def test_power_series_bias_shrinks_with_the_terms():
     net, x = block()
     _, exact = np.linalg.slogdet(np.eye(FEATURES) + jacobian())

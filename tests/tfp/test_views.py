@@ -654,6 +654,7 @@ def test_nothing_is_stale_after_a_weight_update(changing, around):
         np.testing.assert_allclose(new, right, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_nothing_is_stale_after_an_update_inside_a_function(changing):
     bijector = changing.as_bijector()
 

@@ -58,6 +58,7 @@ def test_loss_decreases(model, x):
     assert history["loss"] == pytest.approx(history["nll_nats"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_arrays_and_datasets_give_the_same_weights(x):
     flows = [tiny() for _ in range(4)]
     flows[0].fit(x, batch_size=20, shuffle=False, verbose=0)
@@ -121,6 +122,7 @@ def test_weighted_examples(x, context):
         assert history["val_loss"][0] == pytest.approx(nll / 2, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_draws_of_training_depend_on_seed_and_step_only(x):
     flows = [tiny(log_det="unbiased", seed=seed) for seed in (4, 4, 5)]
     # Whatever else was drawn before.
@@ -406,6 +408,7 @@ def stopped(flow, dataset):
     return str(error.value), len(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("jit_compile", "at", "bad"), [(False, 0, np.nan), (False, 2, np.inf), (True, 0, np.nan)]
 )

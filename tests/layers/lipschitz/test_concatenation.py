@@ -71,6 +71,7 @@ def step(flow, n=1):
     flow.fit(x, batch_size=16, epochs=n, verbose=0)
 
 
+@pytest.mark.slow
 def test_delayed_start_holds_k_and_then_trains_it(tmp_path):
     flow = IDenseNet((2,), blocks=1, depth=2, growth=4, concatenation_start=3)
     flow.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
