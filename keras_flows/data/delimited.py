@@ -49,12 +49,12 @@ def read(path: str | Path, header: bool | None = None) -> "pd.DataFrame":
 
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        again = _opener(path)
+        again = opener(path)
         with again() as file:
             line = next((line for line in file if line.strip()), None)
         if line is None:
             raise ValueError(f"{name} is empty: it holds no rows.")
-        separator = _separator(name, line)
+        separator = separator_of(name, line)
         with again() as file:
             first = next(row for row in csv.reader(file, delimiter=separator) if any(row))
         cells = [cell.strip() for cell in first]
@@ -94,7 +94,7 @@ def _format(dtype: np.dtype) -> str:
     return "%.9g" if dtype.itemsize <= 4 else "%.17g"
 
 
-def _opener(path: str | Path) -> Callable[[], contextlib.AbstractContextManager[TextIO]]:
+def opener(path: str | Path) -> Callable[[], contextlib.AbstractContextManager[TextIO]]:
     """A function that opens the table, from its beginning, as often as it is called."""
     text: Any = {"newline": "", "encoding": "utf-8-sig"}
     if str(path) == "-":
@@ -109,7 +109,12 @@ def _is_tsv(name: str) -> bool:
     return name.removesuffix(".gz").endswith(".tsv")
 
 
-def _separator(name: str, first: str) -> str:
+def separator_of(name: str, first: str) -> str:
+    """What separates the cells of a table, by its name and its first row.
+
+    Raises:
+        ValueError: If the row has commas and semicolons.
+    """
     if _is_tsv(name):
         return "\t"
     found = [mark for mark in (",", ";", "\t") if mark in first]
@@ -122,7 +127,7 @@ def _separator(name: str, first: str) -> str:
 
 
 def _has_header(name: str, cells: list[str], given: bool | None) -> bool:
-    numbers = [_is_number(cell) for cell in cells]
+    numbers = [is_number(cell) for cell in cells]
     if given is None and all(numbers):
         raise ValueError(
             f"{name}: its first row is all numbers ({some(cells)}), which may be names of columns "
@@ -140,7 +145,8 @@ def _has_header(name: str, cells: list[str], given: bool | None) -> bool:
     return given is not False
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell of text is a number."""
     try:
         float(cell)
     except ValueError:

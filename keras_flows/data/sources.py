@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_flows.data import delimited
 from keras_flows.data.tables import read_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".npy", ".npz")
+SUFFIXES = (*delimited.SUFFIXES, ".parquet", ".npy", ".npz")
 
 
 def some(names) -> str:
@@ -142,17 +143,13 @@ def _read_file(path: Path, pd) -> "pd.DataFrame":
 
 
 def _read_text(path: Path, pd) -> "pd.DataFrame":
-    def opened():
-        return (gzip.open if path.suffix == ".gz" else open)(
-            path, "rt", newline="", encoding="utf-8-sig"
-        )
-
+    opened = delimited.opener(path)
     try:
         with opened() as file:
             first = next((line for line in file if line.strip()), "")
         if not first:
             raise ValueError(f"{path} is empty.")
-        separator = "\t" if ".tsv" in path.suffixes else _separator(path, first)
+        separator = delimited.separator_of(str(path), first)
         with opened() as file:
             names = _check_rows(path, csv.reader(file, delimiter=separator, strict=True), separator)
         with opened() as file:
@@ -169,21 +166,11 @@ def _read_text(path: Path, pd) -> "pd.DataFrame":
     return frame.set_axis(names, axis=1)
 
 
-def _separator(path: Path, first: str) -> str:
-    found = [mark for mark in ",;\t" if mark in first]
-    if len(found) > 1 and "," in found and ";" in found:
-        raise ValueError(
-            f"{path}: its first row has commas and semicolons, {first.strip()[:60]!r}, and either "
-            "may separate the cells. Use one of them, and a point in decimals."
-        )
-    return found[-1] if found else ","
-
-
 def _check_rows(path: Path, rows, separator: str) -> list[str]:
     """Checks that a table of text has names and rows of one length; returns the names."""
     header: list[str] = next((row for row in rows if row), [])
     names = [cell.strip() for cell in header]
-    if any(_is_number(cell) for cell in names):
+    if any(delimited.is_number(cell) for cell in names):
         raise ValueError(
             f"{path}: its first row must hold the names of the columns, but has numbers: "
             f"{some(names)}. If they are names, give pandas.read_csv(path) instead of the file; if "
@@ -208,11 +195,3 @@ def _check_rows(path: Path, rows, separator: str) -> list[str]:
             f"between cells must be {'a tab' if separator == chr(9) else 'a comma, ; or a tab'}."
         )
     return names
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
