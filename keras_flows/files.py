@@ -105,10 +105,23 @@ def read_object(path, kind, error):
         error: If the file is missing, is no JSON, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{path} does not exist; every {kind} folder has one.") from None
-    except ValueError as wrong:  # of the encoding, or of the JSON
+    except ValueError as wrong:  # of the encoding
+        raise error(f"{path} is damaged: it is not valid JSON: {wrong}.") from None
+    return parse_object(text, path, error)
+
+
+def parse_object(text, path, error):
+    """The JSON object that a text is, a dictionary; `path` is where it is from.
+
+    Raises:
+        error: If it is no JSON, or something else.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as wrong:
         raise error(f"{path} is damaged: it is not valid JSON: {wrong}.") from None
     if not isinstance(content, dict):
         raise error(
@@ -135,7 +148,15 @@ def read_json(path, schema, newest, kind, error):
         error: If the file is missing, is no JSON, is of a newer format, or does not fit the schema;
             the message lists every field that does not.
     """
-    content = read_object(path, kind, error)
+    return by_schema(read_object(path, kind, error), path, schema, newest, kind, error)
+
+
+def by_schema(content, path, schema, newest, kind, error):
+    """What `read_json` returns, from the dictionary that the file at `path` holds.
+
+    Raises:
+        error: See `read_json`.
+    """
     written = content.get("format")
     if isinstance(written, int) and written > newest:
         versions = content.get("versions")

@@ -1,6 +1,5 @@
 """The file of a calibration, `calibration.npz`: the scores, and JSON that says what they are."""
 
-import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,7 +10,7 @@ import pydantic
 from keras_flows import __version__
 from keras_flows.detect.calibration import Calibration
 from keras_flows.errors import PresetError
-from keras_flows.files import complete_file
+from keras_flows.files import by_schema, complete_file, parse_object
 
 FILE = "calibration.npz"
 
@@ -96,7 +95,9 @@ def load_calibration(path: str | Path) -> Calibration:
             f"{path} is damaged: its scores must be float32 numbers (n,) in ascending order; they "
             f"are {scores.dtype} of the shape {scores.shape}."
         )
-    fields = _describe(path, str(text)).model_dump(exclude={"format", "versions"})
+    content = parse_object(str(text), path, PresetError)
+    described = by_schema(content, path, _Description, FORMAT, "calibration", PresetError)
+    fields = described.model_dump(exclude={"format", "versions"})
     try:
         return Calibration(scores=scores, **fields)
     except ValueError as error:
@@ -117,24 +118,3 @@ def _read(path):
             f"{', '.join(sorted(arrays)) or 'one without a name'}."
         )
     return arrays
-
-
-def _describe(path, text):
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise PresetError(f"{path} is damaged: its description is no JSON: {error}.") from None
-    written = content.get("format") if isinstance(content, dict) else None
-    if isinstance(written, int) and written > FORMAT:
-        raise PresetError(
-            f"{path} is of calibration format {written}; this is keras-flows {__version__}, which "
-            f"reads up to {FORMAT}. Upgrade keras-flows."
-        )
-    try:
-        return _Description.model_validate(content)
-    except pydantic.ValidationError as wrong:
-        fields = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'description'}: {e['msg'].lower()}"
-            for e in wrong.errors()
-        )
-        raise PresetError(f"{path} is damaged: {fields}.") from None
