@@ -21,6 +21,10 @@ class Base(keras.layers.Layer):
 class StandardNormal(Base):
     """`N(0, I)` over the event: `ln p(z) = -(|z|^2 + D ln 2 pi) / 2`."""
 
+    def standardized(self, z: tf.Tensor) -> tf.Tensor:
+        """The e that is standard normal where z is of this density: z itself."""
+        return z
+
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
         return -0.5 * sum_event(tf.square(z) + math.log(2.0 * math.pi))
@@ -53,10 +57,14 @@ class ChannelNormal(Base):
         self.log_scale = self.add_weight(name="log_scale", shape=channels, initializer="zeros")
         self.built = True
 
+    def standardized(self, z: tf.Tensor) -> tf.Tensor:
+        """The e that is standard normal where z is of this density."""
+        return (z - self.loc) * tf.exp(-tf.convert_to_tensor(self.log_scale))
+
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
         log_scale = tf.convert_to_tensor(self.log_scale)
-        e = (z - self.loc) * tf.exp(-log_scale)
+        e = self.standardized(z)
         return -sum_event(0.5 * (tf.square(e) + math.log(2.0 * math.pi)) + log_scale)
 
     def sample(

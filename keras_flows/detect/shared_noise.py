@@ -99,9 +99,7 @@ def _log_prob(flow, x, context, noise, training):
 
 def _latent_norm(flow, x, context, noise, training):
     z = calls.encode(flow, x, context, _shared(noise), training)
-    if isinstance(flow.base, ChannelNormal):
-        z = (z - flow.base.loc) * tf.exp(-tf.convert_to_tensor(flow.base.log_scale))
-    return tf.sqrt(sum_event(tf.square(z)))
+    return tf.sqrt(sum_event(tf.square(flow.base.standardized(z))))
 
 
 def _shared(noise):
