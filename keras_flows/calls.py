@@ -118,7 +118,7 @@ class Caller:
         self._flow = flow
         self._compiled = {}
 
-    def checked(self, x, context, direction="encode", finite=True):
+    def checked(self, x, context, direction="encode", finite=True, name=None):
         """What was given as tensors of the flow's dtype and shapes, the context not embedded.
 
         Args:
@@ -126,6 +126,7 @@ class Caller:
             context: Its context, or None.
             direction: `"encode"` or `"decode"`.
             finite: Whether NaN and infinity are errors.
+            name: What x is called in messages; `"x"`, or `"z"` for latents, by default.
 
         Returns:
             `(x, context)`.
@@ -134,8 +135,8 @@ class Caller:
             ValueError: If anything does not fit.
         """
         flow = self._flow
-        shape, name = (flow.event_shape, "x") if direction == "encode" else (flow.latent_shape, "z")
-        x = checks.batch(x, shape, flow.compute_dtype, name, finite)
+        shape, own = (flow.event_shape, "x") if direction == "encode" else (flow.latent_shape, "z")
+        x = checks.batch(x, shape, flow.compute_dtype, name or own, finite)
         return x, checks.context(
             context, flow.context_shape, x, flow.context_dtype, finite, flow.labels
         )

@@ -32,10 +32,7 @@ def unpack(data, flow):
             if flow.context_shape is None
             else "This flow is conditional: fit and evaluate take (x, context)."
         )
-    x = checks.batch(x, flow.event_shape, flow.compute_dtype, "x", finite=False)
-    shape, dtype = flow.context_shape, flow.context_dtype
-    y = checks.context(y, shape, x, dtype, finite=False, number=flow.labels)
-    return x, y, weights
+    return *flow.calls.checked(x, y, finite=False), weights
 
 
 def check(flow, x, y=None, sample_weight=None):

@@ -165,10 +165,7 @@ def learning_rate_of(flow):
 
 def _arrays(flow, x, context, name):
     """Examples and contexts as arrays, checked."""
-    checked = checks.batch(x, flow.event_shape, flow.compute_dtype, name)
-    context = checks.context(
-        context, flow.context_shape, checked, flow.context_dtype, number=flow.labels
-    )
+    checked, context = flow.calls.checked(x, context, name=name)
     if len(checked) < 2:
         raise ValueError(f"Fine-tuning needs at least two examples in {name}; got {len(checked)}.")
     return np.asarray(x), None if context is None else context.numpy()

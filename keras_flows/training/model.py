@@ -1,6 +1,7 @@
 """Training of flows by maximum likelihood, on `keras.Model.fit`."""
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,6 +15,9 @@ from keras_flows.training.callbacks import StopOnNonFinite
 from keras_flows.training.guard import Guard
 from keras_flows.training.step import update
 
+if TYPE_CHECKING:
+    from keras_flows.calls import Caller
+
 
 class MaximumLikelihood(keras.Model):
     """A Keras model that is trained by its log-likelihood: compile, fit, evaluate, predict.
@@ -24,13 +28,15 @@ class MaximumLikelihood(keras.Model):
     Attributes:
         event_shape: Shape of one example.
         context_shape: Shape of one example's context; None without one.
-        context_dtype: Dtype of the context.
+        labels: Number of labels where the context is one; None for any other.
+        calls: What checks the data of a step: a `keras_flows.calls.Caller`.
         seed: Seed of the random draws of training.
     """
 
     event_shape: tuple[int, ...]
     context_shape: tuple[int, ...] | None = None
-    context_dtype: str
+    labels: int | None = None
+    calls: "Caller"
     seed = 0
 
     def density(self, x, context=None, noise=None, training=False, observe=None):

@@ -56,8 +56,7 @@ def recalibrate(flow, x, context=None, batch_size=100, seed=0):
         ValueError: If there are fewer than two examples, or an argument does not fit.
     """
     checks.count(batch_size, "batch_size", least=2)
-    x = checks.batch(x, flow.event_shape, flow.compute_dtype, "x")
-    context = checks.context(context, flow.context_shape, x, flow.context_dtype, number=flow.labels)
+    x, context = flow.calls.checked(x, context)
     if len(x) < 2:
         raise ValueError(f"The variance of a batch needs at least two examples; got {len(x)}.")
     layers = [layer for layer in norms(flow) if layer.trainable]
