@@ -107,6 +107,24 @@ def check_importance_samples(flow, draws):
 # The way to them ----------------------------------------------------------------------------------
 
 
+def in_batches(flow, x, context=None, batch_size=None):
+    """Examples in batches of bounded memory.
+
+    Args:
+        flow: The `keras_flows.Flow` they are for.
+        x: `(n, …)`. Without examples it is one batch, of which a call says what is wrong.
+        context: `(n, …)`, or None.
+        batch_size: Examples at a time; 10,000 points or 100 images by default.
+
+    Yields:
+        `(start, x, context)` of every batch, `start` the index of its first example.
+    """
+    batch_size = batch_size or (100 if len(flow.event_shape) == 3 else 10_000)
+    for start in range(0, max(len(x), 1), batch_size):
+        rows = slice(start, start + batch_size)
+        yield start, x[rows], None if context is None else context[rows]
+
+
 class Caller:
     """Runs pure functions of a flow on what people pass in.
 

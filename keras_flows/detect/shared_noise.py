@@ -116,11 +116,8 @@ def _mean(function: Callable, flow, x, context, seed, draws):
         )
     source = SeededNoise(seed)
     seeds = [source.next_seed() for _ in range(draws)] if random else [None]
-    batch_size = 100 if len(flow.event_shape) == 3 else 10_000
     parts = []
-    for start in range(0, max(len(x), 1), batch_size):
-        rows = slice(start, start + batch_size)
-        part = None if context is None else context[rows]
-        values = [flow.calls.run(function, x[rows], part, seed=one).numpy() for one in seeds]
+    for _, part, part_context in calls.in_batches(flow, x, context):
+        values = [flow.calls.run(function, part, part_context, seed=one).numpy() for one in seeds]
         parts.append(np.mean(values, axis=0, dtype="float64"))
     return np.concatenate(parts)

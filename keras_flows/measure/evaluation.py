@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from keras_flows import checks
+from keras_flows.calls import in_batches
 from keras_flows.numerics.events import bits_per_dim
 from keras_flows.training import upkeep
 
@@ -76,14 +77,11 @@ def log_probs(
 
 def _in_batches(score, flow, x, context, batch_size, seed, progress):
     """The arrays that `score(x, context, seed)` makes of the batches."""
-    batch_size = batch_size or (100 if len(flow.event_shape) == 3 else 10_000)
     parts = []
-    for start in range(0, max(len(x), 1), batch_size):
-        rows = slice(start, start + batch_size)
-        part_context = None if context is None else context[rows]
-        parts.append(score(x[rows], part_context, (seed, start)).numpy())
+    for start, part, part_context in in_batches(flow, x, context, batch_size):
+        parts.append(score(part, part_context, (seed, start)).numpy())
         if progress is not None:
-            progress(len(x[rows]))
+            progress(len(part))
     return parts
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from keras_flows import checks
-from keras_flows.calls import Caller
+from keras_flows.calls import Caller, in_batches
 from keras_flows.training import upkeep
 from keras_flows.transforms.composite import step_at
 
@@ -93,13 +93,11 @@ def round_trip(
     parts = []
     with upkeep.restored(flow):
         flow.converge()
-        for start in range(0, len(data), batch_size):
-            rows = slice(start, start + batch_size)
-            part = None if contexts is None else contexts[rows]
-            made = caller.run(_round_trip, data[rows], part, seed=(seed, start), explain=False)
+        for start, part, context in in_batches(flow, data, contexts, batch_size):
+            made = caller.run(_round_trip, part, context, seed=(seed, start), explain=False)
             parts.append(made)
             if progress is not None:
-                progress(len(data[rows]))
+                progress(len(part))
     joined = tf.nest.map_structure(lambda *pieces: np.concatenate(pieces), *parts)
     unit = 1.0 if flow.bits is None else 2.0**flow.bits - 1.0
     # An infinite number that comes back as one is no agreement: its difference is NaN.
