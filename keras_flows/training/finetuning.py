@@ -223,9 +223,8 @@ class _Best(keras.callbacks.Callback):
             logs["val_bits_per_dim"] = result.bits_per_dim
 
     def _keep(self):
-        self._weights = [tf.identity(weight.value) for weight in self._flow.weights]
+        self._weights = upkeep.copies(self._flow)
 
     def restore(self):
         """Puts the best weights into the flow."""
-        for weight, value in zip(self._flow.weights, self._weights, strict=True):
-            weight.assign(value)
+        upkeep.put_back(self._flow, self._weights)

@@ -34,9 +34,19 @@ def converge(model, only_fresh=False):
 @contextlib.contextmanager
 def restored(model):
     """Puts all weights back afterwards, to the last bit."""
-    before = [tf.identity(weight.value) for weight in model.weights]
+    before = copies(model)
     try:
         yield model
     finally:
-        for weight, value in zip(model.weights, before, strict=True):
-            weight.assign(value)
+        put_back(model, before)
+
+
+def copies(model):
+    """The values of all weights, a list of tensors that stay as they are."""
+    return [tf.identity(weight.value) for weight in model.weights]
+
+
+def put_back(model, values):
+    """Assigns `copies` to the weights they are of."""
+    for weight, value in zip(model.weights, values, strict=True):
+        weight.assign(value)
