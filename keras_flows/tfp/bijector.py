@@ -224,14 +224,8 @@ def _writes(operations):
     )
 
 
-def is_bijective(flow: "Flow") -> bool:
-    """Whether a flow has a bijector: it is one, with an exact log-det."""
-    random = flow.noise_shape("encode") != (0,) or flow.noise_shape("decode") != (0,)
-    return flow.transform.bijective and not flow.transform.dequantizes and not random
-
-
-def _check_bijective(flow):
-    """Raises a ValueError that says why a flow is not a bijector, if it is not."""
+def obstacle(flow: "Flow") -> str | None:
+    """Why a flow has no bijector, a message; None for a bijection with an exact log-det."""
     steps = list(flow.transform.innermost())
 
     def named(bad):
@@ -239,20 +233,27 @@ def _check_bijective(flow):
 
     instead = "Use flow.as_distribution(), which takes any flow."
     if flow.transform.dequantizes:
-        raise ValueError(
+        return (
             "A flow on integers is no bijector: "
             f"{named(lambda step: step.dequantizes)} adds random numbers to the data, and decoding "
             f"rounds them away. {instead}"
         )
     if not flow.transform.bijective:
-        raise ValueError(
+        return (
             f"This flow is no bijector: {named(lambda step: not step.bijective)} does not invert "
             f"its encoding exactly. {instead}"
         )
     if flow.noise_shape("encode") != (0,) or flow.noise_shape("decode") != (0,):
         random = named(lambda s: s.noise_size("encode") > 0 or s.noise_size("decode") > 0)
-        raise ValueError(
+        return (
             f"A bijector needs the exact log-det; in this flow {random} estimates it with random "
             f"numbers (likelihood {flow.likelihood!r}). Build the flow with log_det='exact', or: "
             f"{instead}"
         )
+    return None
+
+
+def _check_bijective(flow):
+    reason = obstacle(flow)
+    if reason is not None:
+        raise ValueError(reason)

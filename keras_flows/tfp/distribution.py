@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_flows.noise import SeededNoise
 from keras_flows.tfp.batches import checked_context, flatten
-from keras_flows.tfp.bijector import FlowBijector, is_bijective
+from keras_flows.tfp.bijector import FlowBijector, obstacle
 
 if TYPE_CHECKING:
     from keras_flows.flow import Flow
@@ -108,7 +108,7 @@ class FlowDistribution(tfd.Distribution):
 
     def _default_event_space_bijector(self):
         # None as TFP has it for discrete distributions, and where the flow is no bijector.
-        return FlowBijector(self.flow, self.context) if is_bijective(self.flow) else None
+        return FlowBijector(self.flow, self.context) if obstacle(self.flow) is None else None
 
     def _experimental_tangent_space(self, x):
         # Integers have no volume that a map of them could change, as with TFP's own distributions.
