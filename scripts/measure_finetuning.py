@@ -24,6 +24,7 @@ import typer
 
 import keras_flows as kf
 from keras_flows.measure import evaluation
+from keras_flows.numerics.events import bits_per_dim
 from keras_flows.training import finetune
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -53,9 +54,9 @@ def data_of(entry, flow, seed, data_dir=None):
     return parts
 
 
-def shifts_of(flow):
-    """The shifts that a flow is fine-tuned to, by name."""
-    return SHIFTS["points" if len(flow.event_shape) == 1 else "images"]
+def shifts_of(entry):
+    """The shifts that an entry is fine-tuned to, by name."""
+    return SHIFTS["points" if len(entry.event_shape) == 1 else "images"]
 
 
 def measure(entry, shift, seed, data_dir=None):
@@ -67,7 +68,7 @@ def measure(entry, shift, seed, data_dir=None):
         in nats; and the `epoch` that was kept.
     """
     flow = kf.zoo.load(entry.name)
-    train, test = map(shifts_of(flow)[shift], data_of(entry, flow, seed, data_dir))
+    train, test = map(shifts_of(entry)[shift], data_of(entry, flow, seed, data_dir))
     before = evaluation.log_probs(flow, test).astype("float64")
     result = finetune(flow, train, epochs=EPOCHS, seed=seed)
     after = evaluation.log_probs(flow, test).astype("float64")
@@ -109,13 +110,11 @@ def table(results):
         groups.setdefault((result["entry"], result["shift"]), []).append(result)
     for (entry, shift), runs in sorted(groups.items()):
         shape = kf.zoo.show(entry).event_shape
-        scale, unit = (math.prod(shape) * math.log(2.0), "bits/dim")
-        if len(shape) == 1:
-            scale, unit = 1.0, "nats"
+        scale, unit = (1.0, "nats") if len(shape) == 1 else (bits_per_dim(1.0, shape), "bits/dim")
         before, after, gain = (
-            np.mean([run[name] for run in runs]) / scale for name in ("before", "after", "gain")
+            scale * np.mean([run[name] for run in runs]) for name in ("before", "after", "gain")
         )
-        error = math.hypot(*(run["gain_error"] for run in runs)) / len(runs) / scale
+        error = scale * math.hypot(*(run["gain_error"] for run in runs)) / len(runs)
         cells = (
             f"`{entry}`",
             shift,
@@ -142,7 +141,7 @@ def main(
     for name in entries or [entry.name for entry in kf.zoo.list()]:
         entry = kf.zoo.show(name)
         results = [result for result in results if result["entry"] != name]
-        for shift in SHIFTS["points" if len(entry.event_shape) == 1 else "images"]:
+        for shift in shifts_of(entry):
             for seed in range(seeds):
                 result = measure(entry, shift, seed, data_dir)
                 results.append(result)

@@ -14,7 +14,7 @@ from keras_flows.models import registry
 from keras_flows.training import report, sources, state
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
 from keras_flows.training.recipe import check_name
-from keras_flows.zoo.preset import METADATA
+from keras_flows.zoo.preset import check_target
 
 SAVE_MINUTES = 5.0
 
@@ -50,8 +50,7 @@ def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, con
     check_name(name)
     output = Path(output)
     folder, work = output / name, output / f"{name}.training"
-    if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
-        raise ValueError(f"{folder} exists, and is not a preset; choose another output folder.")
+    check_target(folder)
     every = min(recipe.report_every, recipe.steps)
     if recipe.steps % every:
         raise ValueError(
@@ -66,9 +65,8 @@ def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, con
 
     if path.exists():
         flow = keras.models.load_model(path)
-        flow.optimizer.learning_rate = recipe.schedule.make(
-            recipe.steps
-        )  # it may have more cycles than the state's
+        # It may have more cycles than the state's.
+        flow.optimizer.learning_rate = recipe.schedule.make(recipe.steps)
     else:
         flow = build(recipe, data.train)
     start = int(flow.optimizer.iterations)

@@ -37,7 +37,7 @@ class ActNorm(Transform):
         super().__init__(**kwargs)
         checks.number(minimum_variance, "minimum_variance", 0.0, checks.LARGE, "0 or more")
         checks.number(epsilon, "epsilon", 0.0, checks.LARGE, "0 or more")
-        if not (minimum_variance >= 0.0 and epsilon >= 0.0 and minimum_variance + epsilon > 0.0):
+        if minimum_variance == epsilon == 0.0:
             raise ValueError(
                 "minimum_variance and epsilon must be 0 or more, and one of them above 0; got "
                 f"{minimum_variance} and {epsilon}."
