@@ -47,3 +47,14 @@ def reference():
         return dict(read(name)), config
 
     return load
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function that writes the arrays of a checkpoint to an .npz file and gives its path."""
+
+    def write(arrays):
+        np.savez(tmp_path / "state.npz", **arrays)
+        return tmp_path / "state.npz"
+
+    return write

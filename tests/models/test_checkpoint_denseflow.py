@@ -87,15 +87,6 @@ def configuration():
     return {"class_name": config["class_name"], "config": config["config"]}
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(arrays):
-        np.savez(tmp_path / "state.npz", **arrays)
-        return tmp_path / "state.npz"
-
-    return write
-
-
 @pytest.mark.slow  # half a minute
 def test_every_weight_is_set_and_stays(written):
     one, other = (

@@ -136,17 +136,6 @@ def plain(images):
     return state.arrays, np.moveaxis(z, 1, -1).reshape(len(z), -1)
 
 
-@pytest.fixture
-def written(tmp_path):
-    """A function that writes arrays to an .npz file and gives its path."""
-
-    def write(arrays):
-        np.savez(tmp_path / "state.npz", **arrays)
-        return tmp_path / "state.npz"
-
-    return write
-
-
 def test_an_imported_residual_flow_computes_what_was_published(written, plain, images):
     arrays, z = plain
     flow = kf.zoo.import_checkpoint(written(arrays), PLAIN, dtype="float64")

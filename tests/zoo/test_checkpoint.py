@@ -114,17 +114,6 @@ def points(n=9):
     return np.random.default_rng(7).normal(size=(n, 2))
 
 
-@pytest.fixture
-def written(tmp_path):
-    """A function that writes arrays to an .npz file and gives its path."""
-
-    def write(arrays):
-        np.savez(tmp_path / "state.npz", **arrays)
-        return tmp_path / "state.npz"
-
-    return write
-
-
 @pytest.mark.parametrize("prefix", ["", "state/"])
 def test_an_imported_dense_net_computes_what_was_published(written, prefix):
     state = dense_state()
