@@ -73,9 +73,13 @@ def number(value: Any, name: str, low: float, high: float, needed: str) -> None:
         high: The largest.
         needed: What it must be, for the message: `"in (0, 1]"`.
     """
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or not low <= value <= high:
+    if not is_real(value) or not low <= value <= high:
         raise ValueError(f"{name} must be {needed}; got {value!r}.")
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is a real number; True and False are none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def positive(value: Any, name: str, most: float = math.inf) -> None:

@@ -12,6 +12,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pydantic
 
+from keras_flows.checks import is_real
+
 # Beyond it float64 has no place for all integers.
 LARGEST_INTEGER = 2.0**53
 
@@ -196,7 +198,7 @@ def parse(name: str, given: str | Sequence) -> Kind | Literal["category"]:
     if not isinstance(kind, str) or kind not in (*_PLAIN, *_NUMBERS, "category"):
         raise ValueError(f"The kind of column {name!r} must be {_FORMS}; got {given!r}.")
     made, needs = _NUMBERS.get(kind, (None, ()))
-    if len(numbers) != len(needs) or not all(_is_real(number) for number in numbers):
+    if len(numbers) != len(needs) or not all(is_real(number) for number in numbers):
         form = f"({', '.join([repr(kind), *needs])})" if needs else repr(kind)
         what = "with numbers " if needs else "alone "
         raise ValueError(f"Column {name!r}: give {form} {what}as its kind; got {given!r}.")
@@ -206,11 +208,6 @@ def parse(name: str, given: str | Sequence) -> Kind | Literal["category"]:
         return made(*map(float, numbers))
     except ValueError as error:
         raise ValueError(f"Column {name!r}: {error}") from None
-
-
-def _is_real(number) -> bool:
-    real = isinstance(number, (int, float, np.integer, np.floating))
-    return real and not isinstance(number, bool)
 
 
 # ------------------------------------------------------------------- inference

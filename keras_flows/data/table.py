@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_flows.checks import suggestion
+from keras_flows.checks import is_real, suggestion
 from keras_flows.data import batches, cells, sources, splits
 from keras_flows.data.columns import Category, Column, Kind, Real, infer, parse, warning
 from keras_flows.data.schema import Rows, Schema
@@ -144,7 +144,7 @@ class Table(Rows):
             ValueError: An argument is out of range, a part would be empty, or a column would be
                 constant in training.
         """
-        if isinstance(holdout, bool) or not isinstance(holdout, (int, float, np.floating)):
+        if not is_real(holdout):
             raise TypeError(f"holdout must be a number in (0, 1), but it is {holdout!r}.")
         if not 0 < holdout < 1:
             raise ValueError(f"holdout must be in (0, 1), a part of the rows, but it is {holdout}.")
