@@ -35,20 +35,32 @@ def read(flow, data, context, columns=None, header=None):
     """The examples and, for a conditional flow, their contexts."""
     from keras_flows.data import tables
 
-    if flow.context_shape is None and context is not None:
-        raise ValueError("This flow has no context: leave --context out.")
-    if flow.context_shape is not None and context is None:
-        raise ValueError("This flow is conditional: give --context FILE.")
+    check_context(flow, context)
     if str(data) == str(context) == "-":
         raise ValueError("Standard input can hold the data or the contexts, not both.")
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     x = tables.read(data, flow.event_shape, names, _text_only(data, header))
+    return x, read_contexts(flow, context, data, len(x), header)
+
+
+def check_context(flow, context):
+    """Checks that contexts are named where they are needed, and only there."""
+    if flow.context_shape is None and context is not None:
+        raise ValueError("This flow has no context: leave --context out.")
+    if flow.context_shape is not None and context is None:
+        raise ValueError("This flow is conditional: give --context FILE.")
+
+
+def read_contexts(flow, context, data, examples, header=None):
+    """The contexts of so many examples of some data; None where no file of them is named."""
+    from keras_flows.data import tables
+
     if context is None:
-        return x, None
+        return None
     contexts = tables.read(context, flow.context_shape, header=_text_only(context, header))
-    if len(contexts) != len(x):
-        raise ValueError(f"{data} has {len(x)} examples, but {context} has {len(contexts)}.")
-    return x, contexts
+    if len(contexts) != examples:
+        raise ValueError(f"{data} has {examples} examples, but {context} has {len(contexts)}.")
+    return contexts
 
 
 def _text_only(path, header):

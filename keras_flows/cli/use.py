@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from keras_flows.cli.arguments import Columns, Context, Data, DataDir, Handle, Header, Json, Output
+from keras_flows.cli.arguments import (
+    Columns,
+    Context,
+    Data,
+    DataDir,
+    Handle,
+    Header,
+    Json,
+    Output,
+    check_context,
+    read_contexts,
+)
 from keras_flows.cli.arguments import read as _read
 from keras_flows.cli.console import command, print_json, print_table, say, working
 
@@ -63,25 +74,37 @@ def _scoring(examples):
     return working("compiling, then scoring", examples)
 
 
-def _read_images(flow, name, split, data_dir):
-    """A data set of images as the flow takes them: of its size, and with its number of bits."""
+def _read_images(flow, name, split, data_dir, context):
+    """A data set of images as the flow takes them: of its size, with its number of bits.
+
+    Returns:
+        The `keras_flows.data.Images`, and their contexts: from a file, or the data set's labels.
+    """
     from keras_flows import data as sets
 
-    if flow.context_shape is not None:
-        raise ValueError("This flow is conditional: give its data and --context as files.")
+    labels = flow.labels is not None and context is None
+    if not labels:
+        check_context(flow, context)
     if flow.bits is None or len(flow.event_shape) != 3:
         raise ValueError(
             f"{name!r} is no .npy, .npz, .csv, .tsv or .parquet file, and this flow is not one on "
             "images."
         )
-    options = {"split": split, "data_dir": data_dir, "bits": flow.bits}
+    options = {"split": split, "data_dir": data_dir, "bits": flow.bits, "labels": labels}
     images = sets.images(name, **options, resize=flow.event_shape[:2])
     if images.event_shape != flow.event_shape:
         raise ValueError(
             f"{images.name} has images of {images.event_shape[2]} channels; the flow takes "
             f"{flow.event_shape[2]}."
         )
-    return images
+    if labels and images.classes != flow.labels:
+        raise ValueError(
+            f"{images.name} has labels of {images.classes} classes; the flow takes {flow.labels}. "
+            "Give --context FILE."
+        )
+    if labels:
+        return images, images.labels
+    return images, read_contexts(flow, context, images.name, len(images))
 
 
 @command
@@ -91,7 +114,8 @@ def evaluate(
         str,
         typer.Argument(
             help="Examples, as in `score`; for a flow on images also a data set (digits, mnist, "
-            "cifar10, …) or a folder, taken at the flow's size and bits"
+            "cifar10, …) or a folder, taken at the flow's size and bits; the context of a flow on "
+            "labels is the data set's own, unless there is a --context"
         ),
     ],
     context: Context = None,
@@ -125,8 +149,9 @@ def evaluate(
         if columns is not None or header is not None:
             raise ValueError("--columns and --header are for tables; images have neither.")
         folder = Path(data).expanduser().is_dir()
-        images = _read_images(flow, data, split or (None if folder else "test"), data_dir)
-        x, contexts, title = images.pixels, None, images.name
+        split = split or (None if folder else "test")
+        images, contexts = _read_images(flow, data, split, data_dir, context)
+        x, title = images.pixels, images.name
     with _scoring(len(x)) as progress:
         result = scores.evaluate(
             flow, x, contexts, batch_size, seed, progress.advance, importance_samples, probes

@@ -28,6 +28,7 @@ def samples(
     rows: int = 1,
     seed: int = 0,
     highest: float | None = None,
+    context: ArrayLike | None = None,
 ) -> Figure:
     """Samples at several temperatures, all from the same seed.
 
@@ -37,22 +38,26 @@ def samples(
         flow: A flow on grey or RGB images.
         temperatures: One block of images for each; see `Flow.sample`.
         columns: Images in a row.
-        rows: Rows of a block.
+        rows: Rows of a block; of a conditional flow, rows for each context.
         seed: See `Flow.sample`.
         highest: The level that is shown as white; the highest that the flow has by default.
+        context: `(contexts, *context_shape)` for a conditional flow, in the order of the rows of
+            a block. By default every label in turn, where the context is a label.
 
     Returns:
         A `matplotlib.figure.Figure`; `figure.savefig(path)` writes it.
 
     Raises:
-        ValueError: If the flow is not on images, or is conditional.
+        ValueError: If the flow is not on images, or there is a context too many or none where one
+            is needed.
         ConvergenceError: If an inverse did not converge.
     """
     white = _white(flow, highest)
     checks.count(rows, "rows")
     checks.count(columns, "columns")
+    context, count = _of_rows(flow, context, rows * columns)
     drawn = {
-        f"temperature {temperature:g}": flow.sample(rows * columns, seed, temperature)
+        f"temperature {temperature:g}": flow.sample(count, seed, temperature, context)
         for temperature in temperatures
     }
     return _blocks(
@@ -144,6 +149,23 @@ def interpolations(
         noise = InputNoise(np.repeat(drawn, steps, axis=0))
     x = flow.decode(z.reshape(-1, *flow.latent_shape), noise=noise).numpy()
     return _blocks({"": image_grid(x, steps, white)}, flow.event_shape)
+
+
+def _of_rows(flow, context, images):
+    """The context of every sample of a block, with so many images for each, and their number."""
+    if flow.context_shape is None:
+        if context is not None:
+            raise ValueError("This flow has no context; got one. Leave `context` out.")
+        return None, images
+    if context is None:
+        if flow.labels is None:
+            raise ValueError("This flow is conditional: give a `context`, one for each row.")
+        context = np.arange(flow.labels)
+    context = np.asarray(context)
+    if context.ndim != 1 + len(flow.context_shape) or not len(context):
+        needed = ", ".join(("contexts", *map(str, flow.context_shape)))
+        raise ValueError(f"context must have shape ({needed}); got {context.shape}.")
+    return np.repeat(context, images, axis=0), images * len(context)
 
 
 def _white(flow, highest):

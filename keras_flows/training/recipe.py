@@ -38,6 +38,8 @@ class ImageData:
         shift: See there.
         train: The split to train on.
         test: The split to validate and test on.
+        labels: Whether the flow is conditional on the labels of the images; the recipe's model then
+            has a `context_embedding` among its arguments.
     """
 
     key: ClassVar[str] = "images"
@@ -48,9 +50,11 @@ class ImageData:
     shift: float = 0.0
     train: str = "train"
     test: str = "test"
+    labels: bool = False
 
     def __post_init__(self):
         checks.flag(self.flip, "flip")
+        checks.flag(self.labels, "labels")
         checks.number(self.shift, "shift", 0.0, 0.5 - checks.EPSILON, "in [0, 0.5)")
 
 
@@ -172,7 +176,8 @@ class Recipe:
         steps: Training steps.
         batch_size: Examples in a batch.
         schedule: The learning rate: `CosineDecay` or `WarmUp`.
-        arguments: Arguments of the model, the shape of the events aside, as JSON has them.
+        arguments: Arguments of the model, the shapes of events and labels aside, as JSON has them.
+            A `context_embedding` is `{"class_name": …, "config": {…}}`, as of `keras.layers`.
         optimizer: An `Optimizer`.
         jit_compile: See `Flow.compile`.
         clip_norm: The gradient is scaled down to this norm; None for no such limit.

@@ -35,7 +35,10 @@ class Report(keras.callbacks.Callback):
         last = epoch + 1 == self.params["epochs"]
         with averaged(flow):
             held_out = evaluation.evaluate(
-                flow, self.source.validation, batch_size=self.source.batch_size
+                flow,
+                self.source.validation,
+                self.source.validation_context,
+                batch_size=self.source.batch_size,
             )
             logs["val_nll_nats"] = held_out.nll
             logs["val_nll_standard_error"] = held_out.standard_error

@@ -4,12 +4,14 @@ import csv
 import dataclasses
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import rich.console
 import rich.progress
 
+from keras_flows.data import Images
 from keras_flows.models import registry
 from keras_flows.training import report, sources, state
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
@@ -111,6 +113,8 @@ def build(recipe, source):
     """
     keras.utils.set_random_seed(recipe.seed)
     arguments = {"event_shape": source.event_shape, "seed": recipe.seed, **recipe.arguments}
+    if isinstance(source, Images) and source.classes is not None:
+        arguments |= _label_arguments(arguments, source.classes)
     flow = registry.model(recipe.model)(**arguments)
     if flow.bits is not None and flow.bits != source.bits:
         raise ValueError(
@@ -132,6 +136,20 @@ def build(recipe, source):
     # Built before the first step, so that a run without one can be tested and saved, too.
     flow.optimizer.build(flow.trainable_variables)
     return flow
+
+
+def _label_arguments(arguments, classes):
+    """The arguments of a model that make it conditional on the labels of the data."""
+    wanted = {"class_name": "Embedding", "config": {"input_dim": classes, "output_dim": 16}}
+    embedding = arguments.get("context_embedding")
+    if isinstance(embedding, Mapping):
+        embedding = keras.layers.deserialize({"module": "keras.layers", **embedding})
+    if not isinstance(embedding, keras.layers.Embedding) or embedding.input_dim != classes:
+        raise ValueError(
+            f"The data have labels of {classes} classes: the model needs the argument "
+            f"context_embedding, such as {wanted}; got {arguments.get('context_embedding')!r}."
+        )
+    return {"context_shape": (), "context_embedding": embedding}
 
 
 def _write_preset(flow, recipe, source, work, folder):

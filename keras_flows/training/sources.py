@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 
+import numpy as np
 import tensorflow as tf
 
 from keras_flows import data as data_sets
@@ -21,13 +22,17 @@ class Source(ABC):
         train: What training batches come from, by `dataset(batch_size, steps, seed, start)`; it has
             an `event_shape`.
         bits: Of the integers; None for continuous data.
+        classes: How many labels the data have as contexts, those from 0 to `classes - 1`; None for
+            data without labels.
         validation: The examples that reports look at.
+        validation_context: Their contexts, None for a flow without.
         batch_size: How many of them at a time.
         description: What the flow was trained on, for the model card.
         picture: The file name of the picture of a preset.
     """
 
     train = validation = batch_size = description = bits = None
+    classes = validation_context = None
     picture: str
 
     @abstractmethod
@@ -110,26 +115,31 @@ class ImageSource(Source):
 
     def __init__(self, recipe, data_dir, cache_dir):
         data, common = recipe.data, {"data_dir": data_dir, "cache_dir": cache_dir}
-        common |= {"bits": data.bits, "resize": data.resize}
+        common |= {"bits": data.bits, "resize": data.resize, "labels": data.labels}
         self.train = data_sets.images(
             data.name, data.train, flip=data.flip, shift=data.shift, **common
         )
         self._test = data_sets.images(data.name, data.test, **common)
-        self.bits = self.train.bits
+        self.bits, self.classes = self.train.bits, self.train.classes
         self.validation = self._test.pixels[: recipe.validation_examples]
+        if data.labels:
+            self.validation_context = self._test.labels[: recipe.validation_examples]
         self.batch_size = recipe.batch_size
         self._importance_samples = recipe.importance_samples
         height, width, _ = self.train.event_shape
+        of_classes = "" if self.classes is None else f" of {self.classes} classes"
         self.description = (
-            f"{self.train.name}: {len(self.train):,} images, {height}×{width}, "
+            f"{self.train.name}: {len(self.train):,} images{of_classes}, {height}×{width}, "
             f"{self.train.bits} bits"
         )
 
     def draw(self, flow, path):
-        """Writes a picture of samples, eight by eight."""
+        """Writes a picture of samples, eight by eight; or eight of every class, a row for each."""
         # White is the highest level of the data: that of the digits is half of what 5 bits hold.
         highest = max(float(self.validation.max()), 1.0)
-        picture = image_grid(flow.sample(64, seed=0), highest=highest)
+        labels = None if self.classes is None else np.repeat(np.arange(self.classes), 8)
+        count = 64 if labels is None else len(labels)
+        picture = image_grid(flow.sample(count, seed=0, context=labels), highest=highest)
         # Whole screen pixels for an image's, at least 400 of them across.
         size = math.ceil(400 / picture.shape[1])
         picture = picture.repeat(size, 0).repeat(size, 1)
@@ -139,6 +149,7 @@ class ImageSource(Source):
         result = evaluation.evaluate(
             flow,
             self._test.pixels,
+            self._test.labels,
             batch_size=self.batch_size,
             importance_samples=self._importance_samples,
         )

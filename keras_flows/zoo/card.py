@@ -45,7 +45,7 @@ def render(metadata, picture=None, handle=None):
 
 
 def _header(metadata):
-    images = len(metadata.event_shape) == 3
+    images = len(metadata.event_shape) == 3 and metadata.context_shape is None
     header = {
         "library_name": "keras-flows",
         "license": metadata.licence,

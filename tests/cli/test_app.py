@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import typer.testing
 
 import keras_flows as kf
@@ -12,6 +13,7 @@ from keras_flows.cli.app import app
 from keras_flows.data import tables
 from keras_flows.models import registry
 from keras_flows.training.recipe import ImageData, Recipe, WarmUp
+from tests.registry import move_weights
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +125,6 @@ def test_evaluate_reads_image_data_sets(on_images, preset, points, tmp_path):
 
 
 def test_evaluate_reads_folders_of_images(on_images, tmp_path):
-    import tensorflow as tf
-
     pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)
     for i, image in enumerate(pixels):
         (tmp_path / f"{i}.png").write_bytes(tf.io.encode_png(image).numpy())
@@ -132,6 +132,45 @@ def test_evaluate_reads_folders_of_images(on_images, tmp_path):
     x = kf.data.images(pixels, resize=8, bits=4).pixels
     expected = kf.evaluate.evaluate(kf.zoo.load(on_images), x)
     assert result["nll"] == pytest.approx(expected.nll)
+
+
+@pytest.fixture(scope="module")
+def by_label(tmp_path_factory):
+    """A preset on images of 4 bits, conditional on a label of ten."""
+    steps, embedding = kf.transforms, keras.layers.Embedding(10, 3)
+    net = kf.layers.CouplingNetwork(4, 2, [kf.layers.ResidualDenseBlock(1, 2)], context_size=3)
+    chain = [steps.UniformDequantization(4), steps.Squeeze(), steps.AffineCoupling(net)]
+    flow = kf.Flow(steps.Chain(chain), (8, 8, 1), (), embedding)
+    move_weights(flow)
+    path = tmp_path_factory.mktemp("cli") / "by_label"
+    flow.save_to_preset(path)
+    return path
+
+
+def test_evaluate_takes_the_labels_of_a_data_set(by_label, on_images, tmp_path):
+    test = kf.data.images("digits", "test", bits=4, labels=True)
+    flow = kf.zoo.load(by_label)
+    right, wrong = (
+        kf.measure.evaluate(flow, test.pixels, labels).nll
+        for labels in (test.labels, np.zeros_like(test.labels))
+    )
+    assert json.loads(run("evaluate", by_label, "digits", "--json").stdout)["nll"] == right
+    np.save(tmp_path / "zeros.npy", np.zeros(297))
+    given = run("evaluate", by_label, "digits", "--context", tmp_path / "zeros.npy", "--json")
+    assert json.loads(given.stdout)["nll"] == wrong != right
+    np.save(tmp_path / "short.npy", np.zeros(5))
+    short = run("evaluate", by_label, "digits", "--context", tmp_path / "short.npy", code=1)
+    assert "297 examples" in short.stderr and "has 5" in short.stderr
+    refused = run("evaluate", on_images, "digits", "--context", tmp_path / "zeros.npy", code=1)
+    assert "has no context" in refused.stderr
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "x.png").write_bytes(tf.io.encode_png(test.pixels[0]).numpy())
+    assert "no labels of its own" in run("evaluate", by_label, folder, code=1).stderr
+
+
+def test_evaluate_says_that_a_context_is_needed(conditional, tmp_path):
+    assert "give --context" in run("evaluate", conditional, "digits", code=1).stderr
 
 
 def test_train_runs_a_recipe(tmp_path, monkeypatch):

@@ -93,6 +93,67 @@ def test_files_that_are_no_such_images(tmp_path, content, message):
         images(tmp_path)
 
 
+# Labels -------------------------------------------------------------------------------------------
+
+
+def test_digits_have_their_labels():
+    from sklearn.datasets import load_digits
+
+    assert images("digits").labels is None and images("digits").classes is None
+    parts = [images("digits", split, labels=True) for split in ("train", "test")]
+    assert [x.classes for x in parts] == [10, 10] and parts[0].labels.dtype == np.int32
+    stored = load_digits()
+    label_of = {x.tobytes(): y for x, y in zip(stored.images, stored.target, strict=True)}
+    for data in parts:
+        pixels = data.pixels[..., 0].astype(stored.images.dtype)
+        np.testing.assert_array_equal(data.labels, [label_of[x.tobytes()] for x in pixels])
+
+
+@mnist
+def test_mnist_has_its_labels_with_a_cache_too(tmp_path):
+    import tensorflow_datasets as tfds
+
+    stored = tfds.load("mnist", split="test[:300]", data_dir=MNIST, download=False)
+    expected = [(int(x["label"]), x["image"].numpy().sum()) for x in stored]
+    for cache_dir in (None, tmp_path, tmp_path):
+        data = images("mnist", "test[:300]", MNIST, cache_dir=cache_dir, labels=True)
+        assert data.classes == 10
+        given = zip(data.labels, data.pixels.sum((1, 2, 3), int), strict=True)
+        assert [(int(y), int(s)) for y, s in given] == [(y, int(s)) for y, s in expected]
+
+
+def test_labels_of_an_array_are_given(pixels, tmp_path):
+    labels = np.array([4, 0, 1, 1, 2, 0, 3, 4, 4, 0])
+    data = images(pixels, labels=labels)
+    np.testing.assert_array_equal(data.labels, labels)
+    assert data.classes == 5
+    (tmp_path / "x.png").write_bytes(tf.io.encode_png(pixels[0]).numpy())
+    assert images(tmp_path, labels=[7]).labels == [7]
+    for wrong, message in (
+        (True, "no labels of its own"),
+        (labels[:9], r"integers \(10,\).*shape \(9,\)"),
+        (labels / 2, "float64"),
+        (labels - 1, "from 0 on; got -1"),
+        ("yes", "array of integers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            images(pixels, labels=wrong)
+
+
+def test_batches_have_the_labels_of_their_images(pixels):
+    labels = np.arange(10)[::-1].copy()
+    plain, data = (images(pixels, flip=True, labels=y) for y in (False, labels))
+    seen = [(x.numpy(), y.numpy()) for x, y in data.dataset(4, 6, (3, 1))]
+    np.testing.assert_array_equal([x for x, _ in seen], batches(plain, 4, 6, (3, 1)))
+    for x, y in seen:
+        for image, label in zip(x, y, strict=True):
+            stored = pixels[labels.tolist().index(label)]
+            assert (image == stored).all() or (image == stored[:, ::-1]).all()
+    resumed = [y.numpy() for _, y in data.dataset(4, 6, (3, 1), start=2)]
+    np.testing.assert_array_equal(resumed, [y for _, y in seen[2:]])
+    assert len(data.dataset(4, 6, 0, start=2)) == 4
+
+
 # Bits and sizes -----------------------------------------------------------------------------------
 
 

@@ -79,6 +79,23 @@ def test_samples_are_those_of_each_temperature(flow, tmp_path):
     assert (tmp_path / "samples.png").stat().st_size > 1000
 
 
+def test_samples_of_a_conditional_flow_have_a_row_for_each_context():
+    keras.utils.set_random_seed(0)
+    embedding = keras.layers.Embedding(3, 2)
+    tiny = {"depth": 1, "growth": 4, "fully_connected": None, "bits": 3, "context_shape": ()}
+    flow = IDenseNet((4, 4, 1), (1,), context_embedding=embedding, **tiny)
+    move_weights(flow)
+    (panel,) = shown(plot.samples(flow, (0.7,), columns=2, seed=1)).values()
+    drawn = flow.sample(6, seed=1, temperature=0.7, context=[0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(panel, plot.image_grid(drawn, 2, 7)[..., 0])
+    (panel,) = shown(plot.samples(flow, (1.0,), columns=2, rows=2, context=[2, 0])).values()
+    drawn = flow.sample(8, seed=0, context=[2] * 4 + [0] * 4)
+    np.testing.assert_array_equal(panel, plot.image_grid(drawn, 2, 7)[..., 0])
+    for context, message in (([3], "from 0 to 2"), (1, r"shape \(contexts\)"), ([], "contexts")):
+        with pytest.raises(ValueError, match=message):
+            plot.samples(flow, context=context)
+
+
 def test_white_is_the_level_asked_for(flow):
     (panel,) = shown(plot.samples(flow, (1.0,), columns=4, highest=2)).values()
     np.testing.assert_array_equal(panel, plot.image_grid(flow.sample(4, seed=0), 4, 2)[..., 0])
@@ -184,5 +201,10 @@ def test_flows_and_images_that_do_not_fit(flow, images):
     for picture, arguments in ((plot.samples, ()), (plot.reconstructions, (images,))):
         with pytest.raises(ValueError, match="conditional"):
             picture(conditional, *arguments)
+    with pytest.raises(ValueError, match="has no context"):
+        plot.samples(flow, context=[[0.0]])
+    assert plot.samples(conditional, (1.0,), columns=2, context=np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"shape \(contexts, 3\)"):
+        plot.samples(conditional, context=np.zeros(3))
     with pytest.raises(ValueError, match="rows must be"):
         plot.samples(flow, rows=0)

@@ -126,6 +126,63 @@ def test_training_on_images(tmp_path):
     np.testing.assert_allclose(picture[57:97:5, 107:147:5, 0], expected, atol=1.0)
 
 
+def by_label(event_shape, context_shape, context_embedding, seed=0):
+    """A flow on images of 5 bits that depends on a label."""
+    steps = kf.transforms
+    net = kf.layers.CouplingNetwork(4, 2, [kf.layers.ResidualDenseBlock(1, 2)], context_size=3)
+    chain = [steps.UniformDequantization(5), steps.Squeeze(), steps.AffineCoupling(net)]
+    return kf.Flow(steps.Chain(chain), event_shape, context_shape, context_embedding, seed=seed)
+
+
+EMBEDDING = {"class_name": "Embedding", "config": {"input_dim": 10, "output_dim": 3}}
+BY_LABEL = dataclasses.replace(
+    IMAGES,
+    model="ByLabel",
+    arguments={"context_embedding": EMBEDDING},
+    data=ImageData("digits", labels=True),
+    steps=4,
+    batch_size=200,
+    report_every=4,
+)
+
+
+def test_training_by_class(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.MODELS, "ByLabel", by_label)
+    metadata, _ = run(tmp_path, BY_LABEL)
+    assert Recipe.from_json(json.loads(json.dumps(BY_LABEL.to_json()))) == BY_LABEL
+    flow = kf.zoo.load(tmp_path / "tiny")
+    test = kf.data.images("digits", "test", labels=True)
+    scores = [
+        kf.measure.evaluate(flow, test.pixels, labels, batch_size=BY_LABEL.batch_size).nll
+        for labels in (test.labels, (test.labels + 1) % 10)
+    ]
+    assert metadata.test.nll == pytest.approx(scores[0], rel=1e-6) and scores[0] != scores[1]
+    assert "1,500 images of 10 classes" in metadata.data
+    held_out = kf.measure.evaluate(flow, test.pixels[:50], test.labels[:50], batch_size=200)
+    assert float(history(tmp_path)[-1]["val_nll_nats"]) == pytest.approx(held_out.nll, rel=1e-5)
+    embedding = flow.context_embedding.embeddings.numpy()
+    start = runner.build(BY_LABEL, kf.data.images("digits", labels=True))
+    assert np.all(np.any(embedding != start.context_embedding.embeddings.numpy(), axis=1))
+    # A row of eight for every class.
+    picture = tf.io.decode_png((tmp_path / "tiny" / "samples.png").read_bytes()).numpy()
+    samples = flow.sample(80, seed=0, context=np.repeat(np.arange(10), 8)).numpy()
+    highest = test.pixels[:50].max()
+    np.testing.assert_array_equal(picture[::5, ::5], kf.plot.image_grid(samples, 8, highest))
+    card = (tmp_path / "tiny" / "README.md").read_text(encoding="utf-8")
+    assert "unconditional" not in card and "context=context" in card
+
+
+@pytest.mark.parametrize(
+    "embedding",
+    [{}, {"context_embedding": {**EMBEDDING, "config": {"input_dim": 9, "output_dim": 3}}}],
+)
+def test_a_model_that_does_not_take_the_labels(embedding, monkeypatch):
+    monkeypatch.setitem(registry.MODELS, "ByLabel", by_label)
+    recipe = dataclasses.replace(BY_LABEL, arguments=embedding)
+    with pytest.raises(ValueError, match=r"labels of 10 classes.*'input_dim': 10"):
+        runner.build(recipe, kf.data.images("digits", labels=True))
+
+
 @pytest.mark.parametrize(("asked", "used"), [("auto", False), (True, True)])
 def test_a_recipe_may_ask_for_xla(asked, used):
     recipe = dataclasses.replace(IMAGES, jit_compile=asked)
