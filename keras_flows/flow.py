@@ -22,6 +22,7 @@ from keras_flows.transforms.base import Transform
 from keras_flows.transforms.residual import ResidualBlock
 
 if TYPE_CHECKING:
+    from keras_flows.data.schema import Schema
     from keras_flows.tfp import FlowBijector, FlowDistribution
     from keras_flows.zoo.metadata import Metadata
 
@@ -52,9 +53,17 @@ class Flow(MaximumLikelihood):
             the number of the training step only. Calls without a seed draw anew every time, in
             every process; `keras.utils.set_random_seed` makes them repeat.
 
+    Attributes:
+        schema: What the columns of its table are, a `keras_flows.data.Schema`; None for any other
+            data. A preset and every export hold it.
+        calibration: Scores of held-out data, a `keras_flows.detect.Calibration`; None for a flow
+            without, and after every fit. A preset holds it, and exports give p-values by it.
+
     Raises:
         ValueError: If the transform cannot take the event or context shape.
     """
+
+    schema: "Schema | None" = None
 
     def __init__(
         self,

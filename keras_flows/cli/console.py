@@ -87,6 +87,14 @@ def say(text):
     err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def say_out_of_range(reasons, means):
+    """Lines on the first rows that are outside of the range of a column, and what that means."""
+    for row, reason in list(reasons.items())[:5]:
+        say(f"row {row} (counted from 0) is out of range, its {means}: {reason}")
+    if len(reasons) > 5:
+        say(f"and {len(reasons) - 5:,} more rows are out of range")
+
+
 @contextlib.contextmanager
 def working(title, total=None):
     """Shows that a command works: a bar on a terminal, elsewhere a line now and then.

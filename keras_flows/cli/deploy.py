@@ -24,6 +24,10 @@ def export(
     format: Annotated[Format, typer.Option("--format", "-f", help="What to write")] = Format.onnx,
     opset: Annotated[int, typer.Option(help="ONNX operator set")] = 17,
     seed: Annotated[int, typer.Option(help="Of the noise in log_prob_fixed", min=0)] = 0,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Rate at which `score` flags, of a calibrated flow; by default 0.01"),
+    ] = None,
     as_json: Json = False,
 ):
     """Export to ONNX or a SavedModel, and check the files against the flow."""
@@ -34,9 +38,9 @@ def export(
     flow = zoo.load(handle)
     with working(f"exporting to {format.value}, and checking"):
         if format is Format.onnx:
-            exports.to_onnx(flow, folder, opset=opset, seed=seed)
+            exports.to_onnx(flow, folder, opset=opset, seed=seed, alpha=alpha)
         else:
-            exports.to_saved_model(flow, folder, seed=seed)
+            exports.to_saved_model(flow, folder, seed=seed, alpha=alpha)
     report = exports.verify(folder)
     costs = {name: graph.cost for name, graph in manifest.read(folder).graphs.items()}
     if as_json:

@@ -1,24 +1,14 @@
 """Commands that use a flow: sample, score, evaluate."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_flows.cli.arguments import (
-    Columns,
-    Context,
-    Data,
-    DataDir,
-    Handle,
-    Header,
-    Json,
-    Output,
-    check_context,
-    read_contexts,
-)
+from keras_flows.cli.arguments import Columns, Context, Data, DataDir, Handle, Header, Json, Output
+from keras_flows.cli.arguments import arranged as _arranged
+from keras_flows.cli.arguments import examples as _examples
 from keras_flows.cli.arguments import read as _read
-from keras_flows.cli.console import command, print_json, print_table, say, working
+from keras_flows.cli.console import command, print_json, print_table, say, say_out_of_range, working
 
 
 @command
@@ -43,7 +33,10 @@ def sample(
         contexts = contexts[0] if len(contexts) == 1 else contexts
     with working(f"compiling, and drawing {n:,} samples"):
         drawn = flow.sample(n, seed=seed, temperature=temperature, context=contexts).numpy()
-    tables.write(output, {"x": drawn})
+    named = {"x": drawn}
+    if flow.schema is not None:
+        named = {column.name: drawn[:, i] for i, column in enumerate(flow.schema.event)}
+    tables.write(output, named)
 
 
 @command
@@ -57,54 +50,34 @@ def score(
     output: Output = None,
 ):
     """Score examples by log_prob, in nats; CSV on standard output unless --output is given."""
+    import numpy as np
+
     from keras_flows import zoo
     from keras_flows.data import tables
     from keras_flows.measure import evaluation as scores
 
     tables.check_output(output, axes=1)
     flow = zoo.load(handle)
-    x, contexts = _read(flow, data, context, columns, header)
-    with _scoring(len(x)) as progress:
-        log_probs = scores.log_probs(flow, x, contexts, seed=seed, progress=progress.advance)
+    inside: np.ndarray | slice = slice(None)
+    if flow.schema is None:
+        x, contexts = _read(flow, data, context, columns, header)
+    else:
+        rows = _arranged(flow, data, context, columns, header)
+        x, contexts, inside = rows.x, rows.context, rows.inside
+        say_out_of_range(rows.reasons, "log_prob -inf")
+    log_probs = np.full(len(x), -np.inf, flow.compute_dtype)
+    if len(x[inside]):
+        contexts = None if contexts is None else contexts[inside]
+        with _scoring(len(x[inside])) as progress:
+            log_probs[inside] = scores.log_probs(
+                flow, x[inside], contexts, seed=seed, progress=progress.advance
+            )
     tables.write(output, {"log_prob": log_probs})
 
 
 def _scoring(examples):
     """Shows the progress of scoring; the first batch compiles the flow."""
     return working("compiling, then scoring", examples)
-
-
-def _read_images(flow, name, split, data_dir, context):
-    """A data set of images as the flow takes them: of its size, with its number of bits.
-
-    Returns:
-        The `keras_flows.data.Images`, and their contexts: from a file, or the data set's labels.
-    """
-    from keras_flows import data as sets
-
-    labels = flow.labels is not None and context is None
-    if not labels:
-        check_context(flow, context)
-    if flow.bits is None or len(flow.event_shape) != 3:
-        raise ValueError(
-            f"{name!r} is no .npy, .npz, .csv, .tsv or .parquet file, and this flow is not one on "
-            "images."
-        )
-    options = {"split": split, "data_dir": data_dir, "bits": flow.bits, "labels": labels}
-    images = sets.images(name, **options, resize=flow.event_shape[:2])
-    if images.event_shape != flow.event_shape:
-        raise ValueError(
-            f"{images.name} has images of {images.event_shape[2]} channels; the flow takes "
-            f"{flow.event_shape[2]}."
-        )
-    if labels and images.classes != flow.labels:
-        raise ValueError(
-            f"{images.name} has labels of {images.classes} classes; the flow takes {flow.labels}. "
-            "Give --context FILE."
-        )
-    if labels:
-        return images, images.labels
-    return images, read_contexts(flow, context, images.name, len(images))
 
 
 @command
@@ -137,21 +110,11 @@ def evaluate(
 ):
     """Mean negative log-likelihood of examples, with its standard error."""
     from keras_flows import zoo
-    from keras_flows.data import tables
     from keras_flows.measure import evaluation as scores
     from keras_flows.numerics.events import bits_per_dim
 
     flow = zoo.load(handle)
-    if tables.is_table(data):
-        x, contexts = _read(flow, Path(data), context, columns, header)
-        title = "standard input" if data == "-" else Path(data).name
-    else:
-        if columns is not None or header is not None:
-            raise ValueError("--columns and --header are for tables; images have neither.")
-        folder = Path(data).expanduser().is_dir()
-        split = split or (None if folder else "test")
-        images, contexts = _read_images(flow, data, split, data_dir, context)
-        x, title = images.pixels, images.name
+    x, contexts, title = _examples(flow, data, context, columns, header, split, data_dir)
     with _scoring(len(x)) as progress:
         result = scores.evaluate(
             flow, x, contexts, batch_size, seed, progress.advance, importance_samples, probes

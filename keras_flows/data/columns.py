@@ -13,6 +13,7 @@ import numpy as np
 import pydantic
 
 from keras_flows.checks import is_real
+from keras_flows.data.sources import some
 
 # Beyond it float64 has no place for all integers.
 LARGEST_INTEGER = 2.0**53
@@ -168,6 +169,19 @@ class Column:
     def levels(self) -> tuple[str, ...]:
         """The levels of a category, none of any other column."""
         return self.kind.levels if isinstance(self.kind, Category) else ()
+
+
+def in_words(kind: Kind) -> str:
+    """Return a kind with its parameters for people: `"interval (0, 1)"`."""
+    match kind:
+        case Interval(low, high):
+            return f"interval ({low:g}, {high:g})"
+        case Periodic(period):
+            return f"periodic ({period:g})"
+        case Category(levels):
+            return f"category: {some(levels)}"
+        case _:
+            return kind.kind
 
 
 _PLAIN: dict[str, Kind] = {"real": Real(), "positive": Positive(), "integer": Integer()}

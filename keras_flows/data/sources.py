@@ -4,11 +4,13 @@ import csv
 import gzip
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_flows.checks import suggestion
 from keras_flows.data import delimited
 from keras_flows.data.tables import read_numpy
 
@@ -29,6 +31,26 @@ def name(source: Any) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
     return {"DataFrame": "The frame", "Table": "The table"}.get(type(source).__name__, "The array")
+
+
+def check_known(argument: str, name: str, known: Sequence[str], given: Sequence[str]) -> None:
+    """Checks that names of columns that someone gives are those of a table.
+
+    Args:
+        argument: What they are given as, for the message.
+        name: Of the table, for the message.
+        known: The names of its columns.
+        given: The names.
+
+    Raises:
+        ValueError: Some are not; the message has the nearest one.
+    """
+    unknown = [column for column in given if column not in known]
+    if unknown:
+        raise ValueError(
+            f"{argument}: {name} has no column {some(map(repr, unknown))}."
+            f"{suggestion(unknown[0], known)} The columns are: {some(known)}."
+        )
 
 
 def read(source: Any) -> "pd.DataFrame":

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from keras_flows.checks import is_real, suggestion
+from keras_flows.checks import is_real
 from keras_flows.data import batches, cells, sources, splits
-from keras_flows.data.columns import Category, Column, Kind, Real, infer, parse, warning
+from keras_flows.data.columns import Category, Column, Real, in_words, infer, parse, warning
 from keras_flows.data.schema import Rows, Schema
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Table(Rows):
             {
                 "column": column.name,
                 "part": "context" if column.context else "event",
-                "kind": _in_words(column.kind),
+                "kind": in_words(column.kind),
                 "why": self.why[column.name][0],
                 "warning": self.why[column.name][1],
             }
@@ -208,20 +208,11 @@ def _names(argument: str, name: str, known: list[str], given) -> list[str]:
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise TypeError(f"{argument} must be a list of names of columns, but it is {given!r}.")
     given = [str(column) for column in given]
-    _check_known(argument, name, known, given)
+    sources.check_known(argument, name, known, given)
     twice = [column for column in dict.fromkeys(given) if given.count(column) > 1]
     if twice:
         raise ValueError(f"{argument} has names several times: {sources.some(twice)}.")
     return given
-
-
-def _check_known(argument: str, name: str, known: list[str], given: Sequence[str]) -> None:
-    unknown = [column for column in given if column not in known]
-    if unknown:
-        raise ValueError(
-            f"{argument}: {name} has no column {sources.some(map(repr, unknown))}."
-            f"{suggestion(unknown[0], known)} The columns are: {sources.some(known)}."
-        )
 
 
 def _choose(name: str, frame: "pd.DataFrame", chosen) -> "pd.DataFrame":
@@ -245,7 +236,7 @@ def _given_kinds(name: str, known: list[str], kinds) -> dict[str, Any]:
     if not isinstance(kinds, Mapping):
         raise TypeError(f"kinds must be a dictionary by name of column, but it is {kinds!r}.")
     kinds = {str(column): kind for column, kind in kinds.items()}
-    _check_known("kinds", name, known, list(kinds))
+    sources.check_known("kinds", name, known, list(kinds))
     return {column: parse(column, kind) for column, kind in kinds.items()}
 
 
@@ -279,7 +270,7 @@ def _check_ranges(name: str, schema: Schema, values: dict[str, np.ndarray]) -> N
         wrong = column.kind.outside(of_column)
         if wrong.any():
             outside.append(
-                f"{column.name!r} is given as {_in_words(column.kind)}, but {wrong.sum()} of "
+                f"{column.name!r} is given as {in_words(column.kind)}, but {wrong.sum()} of "
                 f"{len(wrong)} values, such as {of_column[wrong.argmax()]:.15g}, are not "
                 f"{column.kind.needed}"
             )
@@ -293,15 +284,3 @@ def _check_ranges(name: str, schema: Schema, values: dict[str, np.ndarray]) -> N
 def _codes(values: np.ndarray, kind: Category) -> np.ndarray:
     labels = {level: label for label, level in enumerate(kind.levels)}
     return np.array([labels[level] for level in values], np.int32)
-
-
-def _in_words(kind: Kind) -> str:
-    match kind.kind:
-        case "interval":
-            return f"interval ({kind.low:g}, {kind.high:g})"
-        case "periodic":
-            return f"periodic ({kind.period:g})"
-        case "category":
-            return f"category: {sources.some(kind.levels)}"
-        case plain:
-            return plain

@@ -8,6 +8,8 @@ from keras_flows.detect.calibration import Calibration as Calibration
 from keras_flows.detect.calibration import benjamini_hochberg as benjamini_hochberg
 from keras_flows.detect.calibration import fingerprint as fingerprint
 from keras_flows.detect.calibration import rows_needed as rows_needed
+from keras_flows.detect.decision import Decision as Decision
+from keras_flows.detect.decision import decide as decide
 from keras_flows.detect.explanation import Conditionals as Conditionals
 from keras_flows.detect.explanation import Explanation as Explanation
 from keras_flows.detect.explanation import explain as explain

@@ -1,6 +1,7 @@
 """From scores to decisions: p-values by held-out scores, and what they flag."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 import re
@@ -16,6 +17,9 @@ from keras_flows.transforms.base import LIKELIHOODS
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # p-values and levels are quotients: two that are equal on paper may differ in the last digits.
 _ROUNDING = 1e-12
+# So may two scores of one row, relative to their size but for small ones, when another program or
+# another size of batch adds up the same float32 numbers.
+_SCORE_ROUNDING = np.float32(2e-5)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +34,9 @@ class Calibration:
 
     If the row and the held-out rows are exchangeable, `P(p <= alpha) <= alpha` for every alpha,
     whatever the flow is worth: a bad flow finds less, it does not flag more. Scores are compared
-    in float32, so that the same score is a tie wherever it was computed.
+    in float32, and one that is above `s_i` by no more than rounding, 2e-5 relative or half of the
+    way to the next higher score, counts as `s_i`: so the same row is a tie wherever its score was
+    computed. A p-value can only be larger by that, and the statement above holds as it is.
 
     Source: Vovk et al. 2005, *Algorithmic Learning in a Random World*; Bates et al. 2023,
     *Testing for Outliers with Conformal p-values*.
@@ -91,6 +97,26 @@ class Calibration:
     def __len__(self):
         return len(self.scores)
 
+    @functools.cached_property
+    def steps(self) -> np.ndarray:
+        """Where the p-value falls: the held-out scores and their rounding, float32, ascending.
+
+        `p(s) = (1 + #{i : steps_i >= s}) / (n + 1)` for a score s in float32.
+        """
+        different, places = np.unique(self.scores, return_inverse=True)
+        steps = different.copy()
+        finite = np.isfinite(different)
+        high, low = different[1:], different[:-1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounding = _SCORE_ROUNDING * np.maximum(np.abs(different), np.float32(1.0))
+            halfway = np.minimum(low + np.float32(0.5) * (high - low), np.nextafter(high, low))
+            steps[finite] += rounding[finite]
+            near = finite[1:] & finite[:-1]
+            steps[:-1][near] = np.minimum(steps[:-1], halfway)[near]
+        steps = steps[places]
+        steps.setflags(write=False)
+        return steps
+
     @property
     def smallest_p_value(self) -> float:
         """`1 / (n + 1)`: no row can have less."""
@@ -108,7 +134,7 @@ class Calibration:
         Raises:
             ValueError: If a score is NaN, or no number.
         """
-        below = np.searchsorted(self.scores, _as_float32(scores), side="left")
+        below = np.searchsorted(self.steps, _as_float32(scores), side="left")
         return (1 + len(self) - below) / (len(self) + 1)
 
     def check_level(self, level: float, name: str = "alpha") -> None:
@@ -161,7 +187,7 @@ class Calibration:
         # How many held-out scores, and one, may be as large: counted with the very quotients that
         # `p_values` gives, for alpha (n + 1) may round to the wrong side of an integer.
         allowed = np.count_nonzero(np.arange(1, n + 2) / (n + 1) <= alpha)
-        return float(self.scores[n - allowed]) if allowed <= n else -math.inf
+        return float(self.steps[n - allowed]) if allowed <= n else -math.inf
 
 
 def rows_needed(alpha: float) -> int:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_flows import calls, checks
 from keras_flows.bases import ChannelNormal, StandardNormal
-from keras_flows.noise import SeededNoise
+from keras_flows.noise import Seed, SeededNoise
 from keras_flows.numerics.events import sum_event
 
 if TYPE_CHECKING:
@@ -36,6 +36,67 @@ class SharedNoise(SeededNoise):
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
     ) -> tf.Tensor:
         return tf.repeat(super().uniform(1, event_shape, dtype), batch, axis=0)
+
+
+class ConstantNoise(SeededNoise):
+    """The numbers of `SharedNoise`, drawn when a graph is traced: constants, for its export.
+
+    Args:
+        seed: See `keras_flows.noise.as_seed`; known when the graph is traced.
+    """
+
+    def __init__(self, seed: Seed):
+        with tf.init_scope():
+            super().__init__(seed)
+
+    def normal(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
+        with tf.init_scope():
+            drawn = super().normal(1, event_shape, dtype).numpy()
+        return _for_all(drawn, batch)
+
+    def uniform(
+        self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
+    ) -> tf.Tensor:
+        with tf.init_scope():
+            drawn = super().uniform(1, event_shape, dtype).numpy()
+        return _for_all(drawn, batch)
+
+    def scalar(self, dtype: str | tf.DType) -> tf.Tensor:
+        with tf.init_scope():
+            drawn = super().scalar(dtype).numpy()
+        return tf.constant(drawn)
+
+
+def _for_all(drawn, batch):
+    """One drawn array for every example of a batch."""
+    shape = tf.concat([[batch], tf.constant(drawn.shape[1:], tf.int32)], axis=0)
+    return tf.broadcast_to(tf.constant(drawn), shape)
+
+
+def constant_log_prob(
+    flow: "Flow", x: tf.Tensor, context: tf.Tensor | None, seed: int, draws: int
+) -> tf.Tensor:
+    """What `log_probs` gives, as a part of a graph that needs nothing but x and context.
+
+    Args:
+        flow: A `keras_flows.Flow`.
+        x: Tensor `(batch, *event_shape)`.
+        context: Tensor `(batch, *context_shape)`, or None.
+        seed: See `log_probs`.
+        draws: See `log_probs`.
+
+    Returns:
+        Tensor `(batch,)`, nats, in the dtype of the flow.
+    """
+    if not flow.transform.noise_size("encode"):
+        return calls.log_prob(flow, x, context, None)
+    with tf.init_scope():
+        source = SeededNoise(seed)
+        seeds = [source.next_seed() for _ in range(draws)]
+    made = [calls.log_prob(flow, x, context, ConstantNoise(one)) for one in seeds]
+    return tf.add_n(made) / tf.cast(draws, made[0].dtype)
 
 
 def log_probs(

@@ -101,6 +101,7 @@ def select(recorded, name, kind):
 def _check_graph(graph, loaded, manifest, kind, data, own):
     name = graph.name
     outputs = {tensor.name: ([], []) for tensor in manifest.graphs[name].outputs}
+    alpha = manifest.alpha
     # The samples in batches of several sizes, anything else as it is.
     for size in BATCHES if kind == "samples" and not graph.draws else (None,):
         cut = data if size is None else {key: value[:size] for key, value in data.items()}
@@ -113,13 +114,21 @@ def _check_graph(graph, loaded, manifest, kind, data, own):
                     f"{name} must make {output!r}, {wanted.dtype} {wanted.shape}; it makes {what}."
                 )
             got.append(found)
-            expected.append(wanted)
+            # A flag says what the p-value beside it does.
+            expected.append(~(made["p_value"] > alpha) if output == "flag" else wanted)
     return [
         _row(f"{name} on {kind}: {output}", *map(np.concatenate, pairs), kind, levels, rounding)
         for output, pairs in outputs.items()
         for levels in [manifest.integers and output == "x"]
-        for rounding in [0.0 if levels else min(own.get(output, 0.0), 0.1 * ROUNDING_TOLERANCE)]
+        for rounding in [0.0 if levels else _rounding(output, own, manifest)]
     ]
+
+
+def _rounding(output, own, manifest):
+    """The own error of an output: that of the flow, or of a p-value as much as makes one rank."""
+    if output == "p_value":
+        return 0.101 / (manifest.calibration.scores + 1)
+    return min(own.get(output, 0.0), 0.1 * ROUNDING_TOLERANCE)
 
 
 def _run(name, loaded, manifest, data):

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import calls
+from keras_flows.export import score
 from keras_flows.noise import InputNoise, SeededNoise
 from keras_flows.numerics.fixed_point import without_gradients
 from keras_flows.numerics.log_det import Unbiased
@@ -59,6 +60,10 @@ def _for_each(x, context):
         return tf.reshape(context, tf.concat([number, tf.shape(context)[1:]], axis=0))
 
 
+def _score(made, x, context=None):
+    return score.score(made.flow, x, _for_each(x, context), made.alpha)
+
+
 def _sample(made, count, seed, context=None):
     flow, decoder, source = made.flow, made[DECODE], SeededNoise(seed)
     dtype = flow.compute_dtype
@@ -75,6 +80,7 @@ ENCODE = Function(
     "encode", _encode, ("x", "context", "noise"), ("log_prob", "z", "log_det"), "encode"
 )
 DECODE = Function("decode", _decode, ("z", "context", "noise"), ("x",), "decode")
+SCORE = Function("score", _score, ("x", "context"), ("log_prob", "p_value", "flag"), "encode")
 # Draws what `flow.sample` draws, as long as decoding draws nothing; one context may serve for all.
 SAMPLE = Function("sample", _sample, ("count", "seed", "context"), ("x",), "decode")
 
@@ -133,11 +139,11 @@ class Endpoints:
 
     Args:
         flow: A `keras_flows.Flow`.
-
+        alpha: The false-positive rate of the flags; see `score.alpha_of`.
     """
 
-    def __init__(self, flow):
-        self.flow, self._made = flow, {}
+    def __init__(self, flow, alpha=None):
+        self.flow, self.alpha, self._made = flow, alpha, {}
 
     def __getitem__(self, function):
         """The `Endpoint` of a `Function`."""
@@ -170,6 +176,8 @@ def _specs(flow, direction):
     if flow.context_shape is not None:
         shape = (None, *flow.context_shape)
         specs["context"] = tf.TensorSpec(shape, flow.context_dtype, name="context")
+    specs["p_value"] = tf.TensorSpec((None,), tf.float64, name="p_value")
+    specs["flag"] = tf.TensorSpec((None,), tf.bool, name="flag")
     specs["count"] = tf.TensorSpec((), tf.int32, name="count")
     specs["seed"] = tf.TensorSpec((2,), tf.int32, name="seed")
     return specs

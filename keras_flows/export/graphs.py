@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from keras_flows import __version__
 from keras_flows.errors import ExportError
-from keras_flows.export import endpoints
+from keras_flows.export import endpoints, score
 
 KINDS = ("onnx", "saved_model")
 
@@ -55,6 +55,7 @@ GRAPHS = {
         ),
         Graph("encode", endpoints.ENCODE, ("z", "log_det"), "encode"),
         Graph("decode", endpoints.DECODE, ("x",), "decode"),
+        Graph("score", endpoints.SCORE, endpoints.SCORE.outputs, "score", exists=score.exists),
         # An ONNX graph cannot draw random numbers from a seed.
         Graph("sample", endpoints.SAMPLE, ("x",), "sample", kinds=("saved_model",)),
     )
@@ -73,18 +74,19 @@ class Exported(NamedTuple):
     endpoint: endpoints.Endpoint
 
 
-def of(flow, kind, noise):
+def of(flow, kind, noise, alpha=None):
     """The graphs of a flow.
 
     Args:
         flow: A `keras_flows.Flow`.
         kind: `"onnx"` or `"saved_model"`.
         noise: See `endpoints.fixed_noise`.
+        alpha: See `score.alpha_of`.
 
     Returns:
         Dictionary from name to `Exported`.
     """
-    made, exported = endpoints.Endpoints(flow), {}
+    made, exported = endpoints.Endpoints(flow, alpha), {}
     for name, graph in GRAPHS.items():
         if kind in graph.kinds and graph.exists(flow):
             endpoint = made[graph.function]

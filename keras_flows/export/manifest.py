@@ -1,10 +1,11 @@
 """What an exported folder says about itself: `manifest.json`, and the checksums in it."""
 
 import hashlib
+import json
 import platform
 from importlib import metadata as installed
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -12,9 +13,11 @@ from keras_flows import __version__
 from keras_flows.errors import ExportError
 from keras_flows.export import endpoints
 from keras_flows.files import differences, read_json
+from keras_flows.zoo import parts
+from keras_flows.zoo.metadata import Calibrated
 
 # The format of an exported folder; raised when a change would make older versions misread one.
-FORMAT = 2
+FORMAT = 3
 MANIFEST, SAMPLE = "manifest.json", "sample.npz"
 # Where the two are, by kind of export: a SavedModel has a folder for what others add to it.
 PLACES = {"onnx": ".", "saved_model": "assets.extra"}
@@ -82,7 +85,10 @@ class Manifest(_Strict):
     `round_trip` is the flow's own error in decoding what it encoded, `integers` whether its data
     are integers, from 0 to `levels - 1`, and `checksum` the SHA-256 of the manifest without it.
     `noise_seed` is the seed of the noise in `log_prob_fixed` (see `endpoints.fixed_noise`), None
-    without that graph.
+    without that graph. `columns` are those of a flow on a table, with the parameters of their
+    kinds: x and the context have them in this order (`keras_flows.data.Schema`, as JSON).
+    `calibration` says what the p-values of the graph `score` are by, and `alpha` at which rate it
+    flags; they are None without that graph.
     """
 
     format: int = FORMAT
@@ -92,6 +98,9 @@ class Manifest(_Strict):
     likelihood: str
     note: str | None
     noise_seed: int | None = None
+    columns: list[dict[str, Any]] | None = None
+    calibration: Calibrated | None = None
+    alpha: float | None = None
     integers: bool
     levels: int | None = None
     graphs: dict[str, Graph]
@@ -123,7 +132,7 @@ _FIXED = (
 _UNITS = {"log_prob": "nats", "log_det": "nats"}
 
 
-def describe(flow, exported, form, round_trip, noise_seed):
+def describe(flow, exported, form, round_trip, noise_seed, alpha=None):
     """The manifest of a new export, without its files, costs and the comparison.
 
     Args:
@@ -132,6 +141,7 @@ def describe(flow, exported, form, round_trip, noise_seed):
         form: The `write.Format`.
         round_trip: See `record.own_round_trip`.
         noise_seed: The seed of the noise that graphs hold, None if none does.
+        alpha: The false-positive rate of the flags, None without a graph that has them.
     """
     blocks, inverse = flow.blocks, None
     if blocks:
@@ -148,6 +158,9 @@ def describe(flow, exported, form, round_trip, noise_seed):
         likelihood=endpoints.likelihood(flow),
         note=" ".join(notes) or None,
         noise_seed=noise_seed,
+        columns=None if flow.schema is None else json.loads(flow.schema.to_json())["columns"],
+        calibration=None if alpha is None else parts.calibrated(flow.calibration),
+        alpha=alpha,
         integers=flow.transform.dequantizes,
         levels=None if flow.bits is None else 2**flow.bits,
         graphs={

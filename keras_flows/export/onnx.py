@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 _OPSETS = range(13, 19)
 
 
-def to_onnx(flow: "Flow", folder: str | Path, opset: int = 17, seed: int = 0) -> Report:
+def to_onnx(
+    flow: "Flow",
+    folder: str | Path,
+    opset: int = 17,
+    seed: int = 0,
+    alpha: float | None = None,
+) -> Report:
     """Writes a flow as ONNX files, compared with the flow before they get their place.
 
     The folder holds `log_prob.onnx` (x to log_prob), `encode.onnx` (x to z and log_det),
@@ -30,6 +36,10 @@ def to_onnx(flow: "Flow", folder: str | Path, opset: int = 17, seed: int = 0) ->
     `log_prob_fixed.onnx` (x to log_prob), in which the noise is a constant drawn from the seed, the
     same for every example: see docs/export.md for what that makes of the number.
 
+    A calibrated flow has `score.onnx` too: x, and the context of a conditional flow, to log_prob,
+    `p_value` (float64) and `flag`, the numbers of `keras_flows.detect.decide`: where they are
+    random, with its draws as constants. NaN has the p-value NaN, and is flagged.
+
     A flow that draws how many terms of the power series its log-det sums is exported with the
     fewest, and a log_prob that is biased; the manifest says so.
 
@@ -39,6 +49,8 @@ def to_onnx(flow: "Flow", folder: str | Path, opset: int = 17, seed: int = 0) ->
         folder: A new folder, or an empty one.
         opset: ONNX operator set, 13 to 18.
         seed: Of the noise in `log_prob_fixed.onnx`, an integer, 0 or more.
+        alpha: Of a calibrated flow, the false-positive rate at which `score.onnx` flags; 0.01 by
+            default, or the smallest that its calibration reaches. The manifest has it.
 
     Returns:
         The `keras_flows.export.compare.Report` of the comparison.
@@ -49,7 +61,8 @@ def to_onnx(flow: "Flow", folder: str | Path, opset: int = 17, seed: int = 0) ->
         ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If something in the flow has no ONNX form, a file disagrees with the flow by
             more than 1e-4 relative, or the folder is not empty.
-        ValueError: If the opset or the seed is out of range.
+        ValueError: If the opset or the seed is out of range, alpha is out of reach, or the schema
+            of the flow does not fit it.
     """
     with _needs_export_extra():
         import onnx  # noqa: F401
@@ -62,7 +75,7 @@ def to_onnx(flow: "Flow", folder: str | Path, opset: int = 17, seed: int = 0) ->
             "This flow computes in float64, for which onnxruntime lacks operations (Softplus among "
             "them). Rebuild it in float32 and set its weights, or export a SavedModel."
         )
-    return write.export(flow, folder, Onnx(opset), seed)
+    return write.export(flow, folder, Onnx(opset), seed, alpha)
 
 
 class Onnx(write.Format):

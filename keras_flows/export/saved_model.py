@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from keras_flows.flow import Flow
 
 
-def to_saved_model(flow: "Flow", folder: str | Path, seed: int = 0) -> Report:
+def to_saved_model(
+    flow: "Flow", folder: str | Path, seed: int = 0, alpha: float | None = None
+) -> Report:
     """Writes a flow as a SavedModel, compared with the flow before it gets its place.
 
     Its signatures take and give dictionaries, as TensorFlow Serving does: `log_prob` (x to
@@ -28,6 +30,9 @@ def to_saved_model(flow: "Flow", folder: str | Path, seed: int = 0) -> Report:
     `serving_default` is `log_prob_fixed` where there is one, else `log_prob`. The loaded object has
     the same functions as attributes, which take the inputs in that order.
 
+    A calibrated flow has the signature `score` too, from x, and the context of a conditional flow,
+    to log_prob, `p_value` and `flag`; see `to_onnx`.
+
     A manifest, and inputs with the flow's outputs on them, are in `assets.extra/`.
 
     A flow that draws how many terms of the power series its log-det sums is exported with the
@@ -38,6 +43,8 @@ def to_saved_model(flow: "Flow", folder: str | Path, seed: int = 0) -> Report:
             convergence, and its blocks certified.
         folder: A new folder, or an empty one. For TensorFlow Serving, its name is a version number.
         seed: Of the noise in `log_prob_fixed`, an integer, 0 or more.
+        alpha: Of a calibrated flow, the false-positive rate at which `score` flags; 0.01 by
+            default, or the smallest that its calibration reaches. The manifest has it.
 
     Returns:
         The `keras_flows.export.compare.Report` of the comparison.
@@ -47,9 +54,10 @@ def to_saved_model(flow: "Flow", folder: str | Path, seed: int = 0) -> Report:
         ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If the SavedModel disagrees with the flow by more than 1e-4 relative, or the
             folder is not empty.
-        ValueError: If the seed is no such integer.
+        ValueError: If the seed is no such integer, alpha is out of reach, or the schema of the
+            flow does not fit it.
     """
-    return write.export(flow, folder, SavedModel(), seed)
+    return write.export(flow, folder, SavedModel(), seed, alpha)
 
 
 class SavedModel(write.Format):

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_flows.errors import ExportError
-from keras_flows.export import compare, cost, endpoints, graphs, manifest, record
+from keras_flows.export import compare, cost, endpoints, graphs, manifest, record, score
 from keras_flows.files import complete_folder, sha256
+from keras_flows.zoo import parts
 
 
 class Format(abc.ABC):
@@ -65,7 +66,7 @@ class Format(abc.ABC):
         """
 
 
-def export(flow, folder, form, seed):
+def export(flow, folder, form, seed, alpha=None):
     """Writes a flow in a format, compared with the flow before it gets its place.
 
     Args:
@@ -74,6 +75,7 @@ def export(flow, folder, form, seed):
         folder: A new folder, or an empty one.
         form: A `Format`.
         seed: Of the noise that graphs hold, an integer, 0 or more.
+        alpha: The false-positive rate of the flags of a calibrated flow; see `score.alpha_of`.
 
     Returns:
         The `compare.Report` of the comparison.
@@ -83,13 +85,15 @@ def export(flow, folder, form, seed):
         ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If something in the flow has no such form, a graph disagrees with the flow, or
             the folder is not empty.
-        ValueError: If the seed is no such integer.
+        ValueError: If the seed is no such integer, alpha is out of reach, or a schema does not fit.
     """
+    alpha = score.alpha_of(flow, alpha)
+    parts.check_schema(flow)
     flow.converge()
     flow.certify()
     with _new_folder(folder) as partial:
         noise = endpoints.fixed_noise(flow, seed)
-        exported = graphs.of(flow, form.kind, noise)
+        exported = graphs.of(flow, form.kind, noise, alpha)
         recorded = record.record(flow, exported, noise)
         form.write(flow, exported, partial)
         described = manifest.describe(
@@ -98,6 +102,7 @@ def export(flow, folder, form, seed):
             form,
             record.own_round_trip(flow, exported, recorded),
             None if noise is None else int(seed),
+            alpha,
         )
         loaded = form.load(partial, described)
         rows = compare.check(loaded, described, recorded)

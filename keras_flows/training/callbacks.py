@@ -59,10 +59,14 @@ class SaveState(keras.callbacks.Callback):
         last = epoch + 1 == self.params["epochs"]
         if not last and time.monotonic() - self._saved < 60 * self.minutes:
             return
+        self.save()
+        self._saved = time.monotonic()
+
+    def save(self):
+        """Writes the file, complete or not at all."""
         partial = self.path.with_name(f"partial-{self.path.name}")
         keras.saving.save_model(self.model, partial)
         os.replace(partial, self.path)
-        self._saved = time.monotonic()
 
 
 class TensorBoardScalars(keras.callbacks.Callback):

@@ -17,6 +17,7 @@ from keras_flows.training.step import update
 
 if TYPE_CHECKING:
     from keras_flows.calls import Caller
+    from keras_flows.detect.calibration import Calibration
 
 
 class MaximumLikelihood(keras.Model):
@@ -30,6 +31,8 @@ class MaximumLikelihood(keras.Model):
         context_shape: Shape of one example's context; None without one.
         labels: Number of labels where the context is one; None for any other.
         calls: What checks the data of a step: a `keras_flows.calls.Caller`.
+        calibration: Of the weights as they are, for p-values; None where there is none, as after
+            every fit.
         seed: Seed of the random draws of training.
     """
 
@@ -37,6 +40,7 @@ class MaximumLikelihood(keras.Model):
     context_shape: tuple[int, ...] | None = None
     labels: int | None = None
     calls: "Caller"
+    calibration: "Calibration | None" = None
     seed = 0
 
     def density(self, x, context=None, noise=None, training=False, observe=None):
@@ -199,6 +203,7 @@ class MaximumLikelihood(keras.Model):
             validation_data = batches.keep_weights(
                 *keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
             )
+        self.calibration = None  # it is of other weights
         self._guard.reset()
         upkeep.converge(self, only_fresh=True)
         stop = StopOnNonFinite(self._guard)

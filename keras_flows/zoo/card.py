@@ -37,6 +37,7 @@ def render(metadata, picture=None, handle=None):
         f"## Intended use\n\n{scope.intended_use(metadata)}",
         f"## Limitations\n\n{scope.limitations(metadata)}",
         f"## Out of distribution\n\n{scope.out_of_distribution(metadata)}",
+        _columns(metadata),
         "## Facts\n\n" + _table(_facts(metadata)),
         "## Training\n\n" + (_table(_flat(metadata.training)) or "Not recorded."),
         "## Versions\n\n" + _table(metadata.versions.items()),
@@ -110,6 +111,15 @@ def _use(metadata, handle):
     )
 
 
+def _columns(metadata):
+    """The columns of a table, Markdown; empty for other data."""
+    if metadata.columns is None:
+        return ""
+    rows = [f"| {_cell(c.name)} | {c.part} | {_cell(c.kind)} |" for c in metadata.columns]
+    head = "| column | part | kind |\n| --- | --- | --- |"
+    return "\n".join([f"## Columns\n\n{head}", *rows])
+
+
 def _facts(metadata):
     yield "Model", f"`{metadata.model}`"
     yield "Event shape", f"`{tuple(metadata.event_shape)}`"
@@ -143,6 +153,13 @@ def _facts(metadata):
                 "Estimator of the test result",
                 f"importance-weighted bound of {test.importance_samples:,} draws",
             )
+    if metadata.calibration is not None:
+        held = metadata.calibration
+        yield (
+            "Calibration",
+            f"{held.scores:,} held-out scores ({held.statistic}) of {held.data}, SHA-256 "
+            f"{held.data_sha256[:12]}…: p-values down to 1/{held.scores + 1:,}",
+        )
     if metadata.lipschitz:
         yield (
             "Lipschitz certificate",

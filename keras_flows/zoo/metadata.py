@@ -1,7 +1,7 @@
 """What a preset folder says about its flow: the schema of `metadata.json`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -11,7 +11,7 @@ from keras_flows.files import read_json
 FILE = "metadata.json"
 
 # The format of a preset folder; raised when a change would make older versions misread one.
-FORMAT = 1
+FORMAT = 2
 
 
 class _Strict(pydantic.BaseModel):
@@ -54,11 +54,29 @@ class Inverse(_Strict):
     round_trip_examples: int
 
 
+class Column(_Strict):
+    """A column of the table that the flow is on; `schema.json` has it with all its parameters."""
+
+    name: str
+    part: Literal["event", "context"]
+    kind: str
+
+
+class Calibrated(_Strict):
+    """What `calibration.npz` is of: the number of held-out scores, and their data."""
+
+    scores: int
+    statistic: str
+    data: str
+    data_sha256: str
+
+
 class Metadata(_Strict):
     """The contents of `metadata.json`.
 
     `licence` is that of the code and the weights, `data_licence` that of the data, None where it
-    was not recorded.
+    was not recorded. `columns` and `calibration` are None where there are none, as in folders of
+    format 1.
     """
 
     format: int = FORMAT
@@ -75,6 +93,8 @@ class Metadata(_Strict):
     lipschitz: dict[str, float]
     inverse: Inverse | None
     training: dict[str, Any]
+    columns: list[Column] | None = None
+    calibration: Calibrated | None = None
     versions: dict[str, str]
     licence: str
     data_licence: str | None = None

@@ -1,7 +1,8 @@
 """Preset folders: how a flow is written to one and read back.
 
 A folder holds `config.json`, `model.weights.h5`, a model card `README.md`, one picture where
-there is one, and `metadata.json` with the SHA-256 of all the others.
+there is one, `schema.json` of a flow on a table, `calibration.npz` of a calibrated one, and
+`metadata.json` with the SHA-256 of all the others.
 """
 
 import json
@@ -18,10 +19,11 @@ from keras_flows.errors import ConvergenceError, PresetError
 from keras_flows.files import complete_folder, differences, read_object, sha256
 from keras_flows.flow import Flow
 from keras_flows.measure.inversion import round_trip
+from keras_flows.zoo import parts
 from keras_flows.zoo.card import FILE as CARD
 from keras_flows.zoo.card import render
 from keras_flows.zoo.metadata import FILE as METADATA
-from keras_flows.zoo.metadata import Inverse, Metadata
+from keras_flows.zoo.metadata import FORMAT, Inverse, Metadata
 from keras_flows.zoo.metadata import read as read_metadata
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -67,9 +69,11 @@ def save(
         ConvergenceError: If the flow does not decode its own samples.
         LipschitzError: If a residual block cannot be certified invertible.
         PresetError: If the folder holds something that is not a preset.
+        ValueError: If the flow has a schema that does not fit it.
     """
     folder = Path(folder)
     check_target(folder)
+    parts.check_schema(flow)
     flow.converge()
     bounds = flow.certify().bounds
     with complete_folder(folder) as partial:
@@ -81,6 +85,7 @@ def save(
         for mine, theirs in zip(plain.weights, flow.weights, strict=True):
             mine.assign(theirs)
         plain.save_weights(partial / WEIGHTS)
+        parts.write(flow, partial)
         if picture is not None:
             shutil.copy(picture, partial / Path(picture).name)
         metadata = Metadata(
@@ -97,6 +102,8 @@ def save(
             lipschitz=bounds,
             inverse=_inverse(flow),
             training=training or {},
+            columns=parts.columns(flow.schema),
+            calibration=parts.calibrated(flow.calibration),
             versions={
                 "python": platform.python_version(),
                 "keras_flows": __version__,
@@ -168,7 +175,45 @@ def load(folder):
         raise PresetError(
             f"The weights in {folder / WEIGHTS} do not fit the flow in {CONFIG}: {error}"
         ) from error
+    parts.read(flow, folder, metadata)
     return flow
+
+
+def add_calibration(folder, calibration, target):
+    """Writes a preset with a calibration, in the place of the one it has where it has one.
+
+    Args:
+        folder: The preset.
+        calibration: A `keras_flows.detect.Calibration` of its flow.
+        target: Where to write: `folder` itself, a new folder, or a preset to replace.
+
+    Returns:
+        The `Metadata` written.
+
+    Raises:
+        PresetError: If the preset is corrupt, or the target holds something that is not a preset.
+    """
+    folder, target = Path(folder), Path(target)
+    metadata = read_metadata(folder)
+    check_files(folder, metadata)
+    check_target(target)
+    metadata = metadata.model_copy(
+        update={
+            "format": FORMAT,
+            "name": metadata.name if folder == target else target.name,
+            "calibration": parts.calibrated(calibration),
+        }
+    )
+    picture = next((name for name in metadata.files if name.endswith(".png")), None)
+    with complete_folder(target) as partial:
+        for name in metadata.files:
+            shutil.copy(folder / name, partial / name)
+        parts.write_calibration(calibration, partial)
+        (partial / CARD).write_text(render(metadata, picture), encoding="utf-8")
+        files = {path.name: sha256(path) for path in sorted(partial.iterdir())}
+        metadata = metadata.model_copy(update={"files": files})
+        _write_json(partial / METADATA, metadata.model_dump())
+    return metadata
 
 
 def _config(flow, name):

@@ -52,6 +52,12 @@ def limitations(metadata):
             "Bits per dimension measure how well images are coded, and hardly how good samples "
             "look; its samples are not of the quality of large generative models."
         )
+    elif metadata.columns is not None:
+        items.append(
+            "It takes the columns below, in the units of its table; the commands put the columns "
+            "of a file in order by their names. A row outside of the range of a column has a "
+            "`log_prob` of −∞."
+        )
     else:
         items.append("It takes vectors prepared and scaled like its training data.")
     if metadata.test is None:
@@ -77,6 +83,13 @@ def out_of_distribution(metadata):
             "Normalizing Flows Fail to Detect Out-of-Distribution Data*). A very low one does show "
             "that an image is unlike them. Do not use a threshold on `log_prob` alone as a "
             "detector without a test on the anomalies that matter."
+        )
+    if metadata.calibration is not None:
+        return (
+            "Away from its training data the flow extrapolates, and its likelihood there was not "
+            "examined. `keras-flows detect` flags rows by p-values: of rows like the held-out ones "
+            "it flags the share that was asked for. How many of the anomalies that matter it finds "
+            "was not measured here; test it on them."
         )
     return (
         "Away from its training data the flow extrapolates, and its likelihood there was not "

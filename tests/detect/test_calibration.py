@@ -67,6 +67,32 @@ def test_infinite_scores_are_scores():
     np.testing.assert_array_equal(c.p_values([np.inf, 1e300, 2.0, -np.inf]), [0.5, 0.5, 0.5, 1.0])
 
 
+def test_rounding_does_not_change_a_rank():
+    rng = np.random.default_rng(4)
+    held_out = rng.normal(scale=300.0, size=500).astype("float32")
+    c = calibration(held_out)
+    expected = by_definition(held_out, held_out)
+    for factor in (1.0 - 1e-5, 1.0 + 1e-7):
+        found = c.p_values(held_out.astype("float64") * factor)
+        assert np.mean(found != expected) < 0.05  # few scores are that near to one another
+    np.testing.assert_array_equal(c.p_values(held_out), expected)
+    # A rank may only rise, and where it does, a held-out score is as near as rounding.
+    other = rng.normal(scale=300.0, size=2000)
+    by_hand = np.array(by_definition(held_out, other.astype("float32")))
+    found = c.p_values(other)
+    assert np.all(found >= by_hand)
+    near = np.abs(held_out[None] - other[:, None]).min(axis=1) < 4e-5 * np.maximum(np.abs(other), 1)
+    assert np.all(near[found > by_hand])
+
+
+def test_steps_are_ascending_and_between_the_scores():
+    held_out = np.float32([-np.inf, -5.0, 0.0, 1e-7, 1.0, 1.0, 1.0000001, 7e5, 7e5, np.inf, np.inf])
+    c = calibration(held_out)
+    assert np.all(np.diff(c.steps[1:-2]) >= 0) and not np.isnan(c.steps).any()
+    assert np.all(c.steps >= c.scores)
+    np.testing.assert_array_equal(c.p_values(held_out), by_definition(held_out, held_out))
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_super_uniform_under_exchangeability(ties):
     rng = np.random.default_rng(1)

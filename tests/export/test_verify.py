@@ -108,8 +108,8 @@ def manifest_path(folder, kind):
         (lambda text: text.replace('"likelihood": "exact"', '"likelihood": "eract"'), "changed"),
         (lambda text: text[:-10], "damaged"),
         (lambda text: text.replace('"opset"', '"opsex"'), "damaged: opse"),
-        (lambda text: text.replace('"format": 2', '"format": 3'), "reads up to 2"),
-        (lambda text: text.replace('"format": 2', '"format": 1'), "changed"),
+        (lambda text: text.replace('"format": 3', '"format": 4'), "reads up to 3"),
+        (lambda text: text.replace('"format": 3', '"format": 1'), "changed"),
         (lambda text: text.replace('"nodes"', '"node"'), "damaged: graphs.log_prob.cost.node"),
         (lambda text: "[]", "damaged"),
         (lambda text: "", "damaged"),
@@ -130,8 +130,9 @@ def test_a_folder_of_format_1_is_read(copied, kind):
     folder = copied(kind)
     path = manifest_path(folder, kind)
     content = json.loads(path.read_text(encoding="utf-8"))
-    # What format 1 did not have, and the checksum as it was made then.
-    del content["noise_seed"]
+    # What formats 1 and 2 did not have, and the checksum as it was made then.
+    for name in ("noise_seed", "columns", "calibration", "alpha"):
+        del content[name]
     for graph in content["graphs"].values():
         del graph["cost"]
     content.update(format=1, checksum="")
@@ -204,11 +205,11 @@ def test_a_sample_that_cannot_be_read(copied):
 def test_a_graph_that_this_version_does_not_know(copied):
     folder = copied("onnx")
     manifest = manifests.read(folder)
-    shutil.copy(folder / "encode.onnx", folder / "score.onnx")
-    score = manifest.graphs["encode"].model_copy(update={"name": "score.onnx"})
-    files = {**manifest.files, "score.onnx": sha256(folder / "score.onnx")}
-    changed = {"graphs": {**manifest.graphs, "score": score}, "files": files}
+    shutil.copy(folder / "encode.onnx", folder / "gradient.onnx")
+    gradient = manifest.graphs["encode"].model_copy(update={"name": "gradient.onnx"})
+    files = {**manifest.files, "gradient.onnx": sha256(folder / "gradient.onnx")}
+    changed = {"graphs": {**manifest.graphs, "gradient": gradient}, "files": files}
     manifest = manifest.model_copy(update=changed).signed()
     (folder / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
-    with pytest.raises(ExportError, match=r"no graph 'score'.*knows log_prob, log_prob_fixed"):
+    with pytest.raises(ExportError, match=r"no graph 'gradient'.*knows log_prob, log_prob_fixed"):
         kf.export.verify(folder)
