@@ -10,7 +10,32 @@ from keras_flows.numerics.events import sum_event
 
 
 class Base(keras.layers.Layer):
-    """A density on latents, with `log_prob` and `sample`."""
+    """A density on latents, with `log_prob` and `sample`; as a Keras layer, it is its log_prob."""
+
+    def log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """Log-density in nats: `(batch, *event_shape)` to `(batch,)`."""
+        raise NotImplementedError
+
+    def standardized(self, z: tf.Tensor) -> tf.Tensor:
+        """The e, of the shape of z, that is standard normal where z is of this density."""
+        raise NotImplementedError
+
+    def sample(
+        self,
+        batch: int | tf.Tensor,
+        event_shape: tuple[int, ...],
+        noise: Noise,
+        temperature: float | tf.Tensor,
+        dtype: str,
+    ) -> tf.Tensor:
+        """Draws of shape `(batch, *event_shape)`, their deviation scaled by the temperature."""
+        raise NotImplementedError
+
+    def call(self, z: tf.Tensor) -> tf.Tensor:
+        return self.log_prob(z)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0],)
 
     def get_config(self) -> dict:
         # Overridden, or Keras would record the constructor's arguments, a dtype policy among them.
@@ -58,7 +83,7 @@ class ChannelNormal(Base):
         self.built = True
 
     def standardized(self, z: tf.Tensor) -> tf.Tensor:
-        """The e that is standard normal where z is of this density."""
+        """The e, of the shape of z, that is standard normal where z is of this density."""
         return (z - self.loc) * tf.exp(-tf.convert_to_tensor(self.log_scale))
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:

@@ -39,7 +39,7 @@ class LipschitzConcatenation(LipschitzLayer):
         self.start = start
         self.lip_coeff = lip_coeff
 
-    def build(self, input_shape: tuple | None = None) -> None:
+    def build(self, x_shape: tuple | None = None, branch_shape: tuple | None = None) -> None:
         self.k = self.add_weight(name="k", shape=(2,), initializer="ones", trainable=self.learnable)
         # A weight, so that a delayed start survives saving.
         self.steps = self.add_weight(
