@@ -18,15 +18,25 @@ from scipy.stats import norm
 from keras_flows import Flow
 from keras_flows.bases import ChannelNormal
 from keras_flows.layers import (
+    MADE,
     ConditionedDense,
     CouplingNetwork,
     DenseAttentionBlock,
     LipschitzDenseLayer,
     LipschitzSequential,
     ResidualDenseBlock,
+    ResidualMADE,
+    ResidualNetwork,
     VouchedActivation,
 )
-from keras_flows.models import DenseFlow, IDenseNet, ResidualFlow
+from keras_flows.models import (
+    DenseFlow,
+    IDenseNet,
+    MaskedAutoregressiveFlow,
+    RealNVP,
+    ResidualFlow,
+    SplineFlow,
+)
 from keras_flows.models.denseflow import CrossUnitBlock, CrossUnitCoupling
 from keras_flows.noise import Noise, SeededNoise
 from keras_flows.numerics.log_det import PowerSeries, Unbiased
@@ -34,6 +44,7 @@ from keras_flows.transforms import (
     ActNorm,
     Affine,
     AffineCoupling,
+    Autoregressive,
     Chain,
     Conv1x1,
     Coupling,
@@ -46,12 +57,18 @@ from keras_flows.transforms import (
     Sigmoid,
     Squeeze,
     SqueezeAndDrop,
+    Standardize,
     SwapHalves,
     UniformDequantization,
     VariationalDequantization,
 )
-from keras_flows.transforms.maps import AffineMap
-from keras_flows.transforms.masks import ChannelHalves
+from keras_flows.transforms.maps import (
+    AffineMap,
+    BoundedSplineMap,
+    PeriodicSplineMap,
+    SplineMap,
+)
+from keras_flows.transforms.masks import ChannelHalves, FeatureMask
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -458,6 +475,92 @@ _TRANSFORMS = [
     ),
 ]
 
+
+def spline_coupling(dtype, map, features=2, changed=(1,), context_size=None):
+    """A coupling of vectors by a map, with a residual network."""
+    units = len(changed) * map.parameters
+    net = ResidualNetwork(units, 6, 1, context_size, dtype=dtype)
+    return Coupling(FeatureMask(changed), net, map, dtype=dtype)
+
+
+def autoregressive(dtype, map, net=ResidualMADE, features=2, **arguments):
+    """An autoregressive step with a small masked network."""
+    size = {"width": 6, "blocks": 1} if net is ResidualMADE else {"widths": (6, 5)}
+    made = net(features, map.parameters, **size, **arguments, dtype=dtype)
+    return Autoregressive(made, map, dtype=dtype)
+
+
+def _standardize(dtype):
+    step = Standardize(dtype=dtype)
+    step.build((None, 2))
+    step.adapt(3.0 * np.random.default_rng(3).standard_normal((20, 2)) + [1.0, -5.0])
+    return step
+
+
+# A million standard deviations and what is between, at the knots at the ends too.
+_FAR = {"extremes": (-1e6, -3.0, -1.0, 0.0, 1e-30, 3.0, 1e6), "interval": (-6.0, 6.0)}
+
+_TRANSFORMS += [
+    Case(
+        "spline_coupling",
+        lambda dtype: spline_coupling(dtype, SplineMap(4, 3.0)),
+        **_FAR,
+    ),
+    Case(
+        "spline_coupling_context",
+        lambda dtype: spline_coupling(dtype, SplineMap(3, 3.0), 5, (1, 3, 4), 2),
+        (5,),
+        (2,),
+        **_FAR,
+    ),
+    Case(
+        "spline_coupling_periodic",
+        lambda dtype: spline_coupling(dtype, PeriodicSplineMap(4, 3.0)),
+        **_FAR,
+    ),
+    Case(
+        "spline_bounded",
+        lambda dtype: autoregressive(dtype, BoundedSplineMap(4, (0.0, 1.0), (-8.0, 8.0))),
+        draw=_uniform,
+        latents=lambda rng, shape: rng.uniform(-7.5, 7.5, shape),
+        extremes=(0.0, 1e-30, 0.5, 1.0),
+        interval=(0.0, 1.0),
+    ),
+    Case("autoregressive", lambda dtype: autoregressive(dtype, SplineMap(4, 3.0)), **_FAR),
+    Case(
+        "autoregressive_reverse",
+        lambda dtype: autoregressive(dtype, SplineMap(3, 3.0), features=4, reverse=True),
+        (4,),
+        **_FAR,
+    ),
+    Case(
+        "autoregressive_context",
+        lambda dtype: autoregressive(dtype, SplineMap(3, 3.0), context_size=2),
+        context_shape=(2,),
+        **_FAR,
+    ),
+    Case(
+        "autoregressive_affine",
+        lambda dtype: autoregressive(dtype, AffineMap(), MADE, 3),
+        (3,),
+        **_FAR,
+    ),
+    Case(
+        "autoregressive_affine_context",
+        lambda dtype: autoregressive(dtype, AffineMap(), MADE, context_size=2),
+        context_shape=(2,),
+        **_FAR,
+    ),
+    Case(
+        "autoregressive_1d",
+        lambda dtype: autoregressive(dtype, SplineMap(4, 3.0), features=1),
+        (1,),
+        **_FAR,
+    ),
+    Case("standardize", lambda dtype: Standardize(dtype=dtype), trained=False, **_FAR),
+    Case("standardize_adapted", _standardize, **{**_FAR, "interval": (-40.0, 40.0)}),
+]
+
 _TRANSFORMS += [
     Case("flatten", lambda dtype: Flatten(dtype=dtype), (2, 1, 3)),
     Case("factor_out", _factor_out, (2, 2, 4)),
@@ -507,6 +610,51 @@ _MODELS = [
     Case("residual_flow_1d", _residual_flow((1,), activation="tanh"), (1,)),
     Case("residual_flow_bounded", _residual_flow(block_bound=0.99, actnorm=True)),
     Case("residual_flow_embedded", _embedded_image, context_shape=(2, 2)),
+]
+
+_SPLINE = {"width": 6, "blocks": 1, "bins": 4, "bound": 3.0}
+
+
+def _spline_flow_labels(dtype):
+    embedding = keras.layers.Embedding(3, 4, dtype=dtype)
+    return SplineFlow(
+        (3,), layers=2, **_SPLINE, context_shape=(), context_embedding=embedding, dtype=dtype
+    )
+
+
+_MODELS += [
+    Case("spline_flow", lambda dtype: SplineFlow((2,), layers=2, **_SPLINE, dtype=dtype), **_FAR),
+    Case(
+        "spline_flow_coupling",
+        lambda dtype: SplineFlow((3,), False, 2, **_SPLINE, context_shape=(2,), dtype=dtype),
+        (3,),
+        (2,),
+        **_FAR,
+    ),
+    Case("spline_flow_labels", _spline_flow_labels, (3,), (), 3, **_FAR),
+    Case(
+        "masked_autoregressive_flow",
+        lambda dtype: MaskedAutoregressiveFlow((2,), 2, (6,), dtype=dtype),
+        **{**_FAR, "interval": (-40.0, 40.0)},
+    ),
+    Case(
+        "masked_autoregressive_flow_context",
+        lambda dtype: MaskedAutoregressiveFlow((2,), 2, (6,), context_shape=(3,), dtype=dtype),
+        context_shape=(3,),
+        **{**_FAR, "interval": (-40.0, 40.0)},
+    ),
+    Case(
+        "realnvp",
+        lambda dtype: RealNVP((3,), 4, 6, 1, dtype=dtype),
+        (3,),
+        **_FAR,
+    ),
+    Case(
+        "realnvp_context",
+        lambda dtype: RealNVP((2,), 2, 6, 1, context_shape=(2,), dtype=dtype),
+        context_shape=(2,),
+        **{**_FAR, "interval": (-40.0, 40.0)},
+    ),
 ]
 
 _MODELS += [

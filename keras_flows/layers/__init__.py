@@ -4,9 +4,13 @@ from keras_flows.layers.coupling.batch_norm import BatchNorm as BatchNorm
 from keras_flows.layers.coupling.gated_dense_block import GatedConv1x1 as GatedConv1x1
 from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock as GatedDenseBlock
 from keras_flows.layers.coupling.gated_dense_block import ResidualDenseBlock as ResidualDenseBlock
+from keras_flows.layers.coupling.masked_network import MADE as MADE
+from keras_flows.layers.coupling.masked_network import MaskedNetwork as MaskedNetwork
+from keras_flows.layers.coupling.masked_network import ResidualMADE as ResidualMADE
 from keras_flows.layers.coupling.network import CouplingNetwork as CouplingNetwork
 from keras_flows.layers.coupling.network import DenseAttentionBlock as DenseAttentionBlock
 from keras_flows.layers.coupling.nystrom_attention import NystromAttention as NystromAttention
+from keras_flows.layers.coupling.residual_network import ResidualNetwork as ResidualNetwork
 from keras_flows.layers.lipschitz.activations import ELU as ELU
 from keras_flows.layers.lipschitz.activations import CLipSwish as CLipSwish
 from keras_flows.layers.lipschitz.activations import LeakyLipSwish as LeakyLipSwish

@@ -1,12 +1,15 @@
 """The families of flows, one line each, and what is found in them by name."""
 
 from keras_flows import checks
-from keras_flows.models import denseflow, residual
+from keras_flows.models import denseflow, maf, realnvp, residual, spline
 from keras_flows.models.arguments import ModelFlow
 
 FAMILIES = (
     residual.FAMILY,
     denseflow.FAMILY,
+    spline.FAMILY,
+    maf.FAMILY,
+    realnvp.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}

@@ -1,5 +1,6 @@
 """Training: the step, learning rates, callbacks, recipes and runs of them, fine-tuning."""
 
+from keras_flows.training.adaptation import adapt as adapt
 from keras_flows.training.averages import averaged as averaged
 from keras_flows.training.callbacks import SaveState as SaveState
 from keras_flows.training.callbacks import StopOnNonFinite as StopOnNonFinite

@@ -3,6 +3,7 @@
 from keras_flows import _moved
 from keras_flows.transforms.actnorm import ActNorm as ActNorm
 from keras_flows.transforms.affine import Affine as Affine
+from keras_flows.transforms.autoregressive import Autoregressive as Autoregressive
 from keras_flows.transforms.base import Transform as Transform
 from keras_flows.transforms.chain import Chain as Chain
 from keras_flows.transforms.composite import Composite as Composite
@@ -19,7 +20,9 @@ from keras_flows.transforms.residual import ResidualBlock as ResidualBlock
 from keras_flows.transforms.sigmoid import Sigmoid as Sigmoid
 from keras_flows.transforms.squeeze import Squeeze as Squeeze
 from keras_flows.transforms.squeeze_and_drop import SqueezeAndDrop as SqueezeAndDrop
+from keras_flows.transforms.standardize import Standardize as Standardize
 from keras_flows.transforms.swap_halves import SwapHalves as SwapHalves
+from keras_flows.transforms.triangular import Triangular as Triangular
 from keras_flows.transforms.variational_dequantization import (
     VariationalDequantization as VariationalDequantization,
 )

@@ -1,4 +1,5 @@
 """Which numbers of an event pass through a coupling, one file each."""
 
 from keras_flows.transforms.masks.base import Mask as Mask
+from keras_flows.transforms.masks.features import FeatureMask as FeatureMask
 from keras_flows.transforms.masks.halves import ChannelHalves as ChannelHalves

@@ -1,0 +1,62 @@
+"""Any choice of the features of a vector."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_flows.transforms.masks.base import Mask
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class FeatureMask(Mask):
+    """The features that are named are transformed, and the others pass. For vectors.
+
+    >>> checkerboard = FeatureMask(range(0, 6, 2))
+
+    Source: Dinh et al. 2017, *Density Estimation using Real NVP*, section 3.4.
+
+    Args:
+        changed: The indices of the features that are transformed, each once.
+
+    Raises:
+        ValueError: If they are no such indices.
+    """
+
+    def __init__(self, changed: Iterable[int]):
+        given = list(changed)
+        if not given or not all(isinstance(i, (int, np.integer)) and i >= 0 for i in given):
+            raise ValueError(f"changed must be indices of features, 0 or more; got {given}.")
+        if len(set(given)) < len(given):
+            raise ValueError(f"changed must have every feature once; got {given}.")
+        self.changed = sorted(int(i) for i in given)
+
+    def _passing(self, features):
+        return [i for i in range(features) if i not in self.changed]
+
+    def seen_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(event_shape) != 1:
+            raise ValueError(f"A FeatureMask is for vectors; got an event of shape {event_shape}.")
+        passing = self._passing(event_shape[0])
+        if self.changed[-1] >= event_shape[0] or not passing:
+            raise ValueError(
+                f"The features {self.changed} cannot be transformed of {event_shape[0]}, 0 to "
+                f"{event_shape[0] - 1}, of which at least one has to pass."
+            )
+        return (len(passing),)
+
+    def changed_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (len(self.changed),)
+
+    def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        passing = self._passing(x.shape[-1])
+        return tf.gather(x, passing, axis=-1), tf.gather(x, self.changed, axis=-1)
+
+    def join(self, seen: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
+        order = [*self._passing(seen.shape[-1] + changed.shape[-1]), *self.changed]
+        parts = tf.concat([seen, changed], axis=-1)
+        return tf.gather(parts, np.argsort(order).tolist(), axis=-1)
+
+    def get_config(self) -> dict:
+        return {"changed": self.changed}
