@@ -46,6 +46,7 @@ from keras_flows.transforms import (
     AffineCoupling,
     Autoregressive,
     Chain,
+    Columns,
     Conv1x1,
     Coupling,
     FactorOut,
@@ -61,6 +62,14 @@ from keras_flows.transforms import (
     SwapHalves,
     UniformDequantization,
     VariationalDequantization,
+)
+from keras_flows.transforms.columns import (
+    IntegerColumn,
+    IntervalColumn,
+    PeriodicColumn,
+    PositiveColumn,
+    RealColumn,
+    SoftplusColumn,
 )
 from keras_flows.transforms.maps import (
     AffineMap,
@@ -497,6 +506,38 @@ def _standardize(dtype):
     return step
 
 
+def _columns(dtype, *maps):
+    return Columns(maps, dtype=dtype)
+
+
+def _all_columns(dtype):
+    maps = [
+        IntervalColumn(-1.0, 3.0),
+        IntegerColumn(),
+        RealColumn(),
+        PositiveColumn(),
+        PeriodicColumn(24.0, 5.5),
+        IntegerColumn(),
+        SoftplusColumn(2.0),
+        RealColumn(),
+    ]
+    return Columns(maps, dtype=dtype)
+
+
+def _rows(rng, shape):
+    """Rows of all kinds of columns."""
+    x = rng.standard_normal(shape)
+    x[:, 0] = rng.uniform(-0.9, 2.9, len(x))
+    x[:, [1, 5]] = rng.integers(-3, 9, (len(x), 2))
+    x[:, [3, 6]] = rng.lognormal(size=(len(x), 2))
+    x[:, 4] = rng.uniform(6.0, 29.0, len(x))
+    return x
+
+
+def _positive(rng, shape):
+    return rng.lognormal(size=shape)
+
+
 # A million standard deviations and what is between, at the knots at the ends too.
 _FAR = {"extremes": (-1e6, -3.0, -1.0, 0.0, 1e-30, 3.0, 1e6), "interval": (-6.0, 6.0)}
 
@@ -556,6 +597,46 @@ _TRANSFORMS += [
         lambda dtype: autoregressive(dtype, SplineMap(4, 3.0), features=1),
         (1,),
         **_FAR,
+    ),
+    Case(
+        "columns",
+        _all_columns,
+        (8,),
+        draw=_rows,
+        latents=None,
+        extremes=(1.0, 2.0),
+    ),
+    Case(
+        "columns_positive",
+        lambda dtype: _columns(dtype, PositiveColumn()),
+        (1,),
+        draw=_positive,
+        extremes=(1e-30, 1.0, 1e6, 1e30),
+        interval=(0.0, 60.0),
+        mass=norm.cdf(np.log(60.0)),
+    ),
+    Case(
+        "columns_softplus",
+        lambda dtype: _columns(dtype, SoftplusColumn(2.0)),
+        (1,),
+        draw=_positive,
+        extremes=(1e-30, 0.19, 0.2, 0.21, 1.0, 1e6),
+        interval=(0.0, 20.0),
+    ),
+    Case(
+        "columns_interval",
+        lambda dtype: _columns(dtype, IntervalColumn(-2.0, 3.0), IntervalColumn(-2.0, 3.0)),
+        draw=lambda rng, shape: rng.uniform(-1.9, 2.9, shape),
+        extremes=(-2.0 + 1e-6, -1.0, 0.0, 1e-30, 3.0 - 1e-6),
+        interval=(-2.0, 3.0),
+    ),
+    Case(
+        "columns_periodic",
+        lambda dtype: _columns(dtype, PeriodicColumn(5.0, 1.0)),
+        (1,),
+        draw=lambda rng, shape: rng.uniform(1.1, 5.9, shape),
+        extremes=(-1e6, -3.0, 0.0, 1e-30, 3.0, 1e6),
+        interval=(-17.0, -12.0),
     ),
     Case("standardize", lambda dtype: Standardize(dtype=dtype), trained=False, **_FAR),
     Case("standardize_adapted", _standardize, **{**_FAR, "interval": (-40.0, 40.0)}),
@@ -634,12 +715,12 @@ _MODELS += [
     Case("spline_flow_labels", _spline_flow_labels, (3,), (), 3, **_FAR),
     Case(
         "masked_autoregressive_flow",
-        lambda dtype: MaskedAutoregressiveFlow((2,), 2, (6,), dtype=dtype),
+        lambda dtype: MaskedAutoregressiveFlow((2,), 2, 6, 1, dtype=dtype),
         **{**_FAR, "interval": (-40.0, 40.0)},
     ),
     Case(
         "masked_autoregressive_flow_context",
-        lambda dtype: MaskedAutoregressiveFlow((2,), 2, (6,), context_shape=(3,), dtype=dtype),
+        lambda dtype: MaskedAutoregressiveFlow((2,), 2, 6, 1, context_shape=(3,), dtype=dtype),
         context_shape=(3,),
         **{**_FAR, "interval": (-40.0, 40.0)},
     ),

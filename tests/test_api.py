@@ -17,7 +17,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 LISTED = re.findall(r"^\| `kf\.([\w.]+)` \| \S.* \|$", PAGE.read_text(encoding="utf-8"), re.M)
 
 PACKAGES = ("data", "detect", "export", "layers", "measure", "models", "numerics", "plot")
-PACKAGES += ("tfp", "training", "transforms", "transforms.maps", "transforms.masks", "zoo", "")
+PACKAGES += ("tfp", "training", "transforms", "transforms.columns", "transforms.maps")
+PACKAGES += ("transforms.masks", "zoo", "")
 # Of these, what they define themselves.
 MODULES = ("bases", "noise", "training.recipe")
 # Their signatures are annotated; the others are to follow.

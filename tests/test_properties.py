@@ -27,6 +27,8 @@ VARIANTS = {
     "autoregressive_affine_context",
     "autoregressive_reverse",
     "chain_nested",
+    "columns_interval",
+    "columns_positive",
     "denseflow_one_block",
     "idensenet_1d",
     "idensenet_bounded",

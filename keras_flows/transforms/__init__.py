@@ -6,6 +6,7 @@ from keras_flows.transforms.affine import Affine as Affine
 from keras_flows.transforms.autoregressive import Autoregressive as Autoregressive
 from keras_flows.transforms.base import Transform as Transform
 from keras_flows.transforms.chain import Chain as Chain
+from keras_flows.transforms.columns.columns import Columns as Columns
 from keras_flows.transforms.composite import Composite as Composite
 from keras_flows.transforms.conv1x1 import Conv1x1 as Conv1x1
 from keras_flows.transforms.coupling import AffineCoupling as AffineCoupling

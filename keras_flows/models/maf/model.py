@@ -25,7 +25,8 @@ class MaskedAutoregressiveFlow(VectorModel):
     Args:
         event_shape: `(features,)`.
         layers: Number of autoregressive layers.
-        widths: Sizes of the hidden layers of every MADE.
+        width: Size of the hidden layers of every MADE.
+        depth: Their number.
         one_order: See `SplineFlow`.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
@@ -41,7 +42,8 @@ class MaskedAutoregressiveFlow(VectorModel):
         self,
         event_shape,
         layers=5,
-        widths=(64, 64),
+        width=64,
+        depth=2,
         one_order=False,
         context_shape=None,
         context_embedding=None,
@@ -49,6 +51,8 @@ class MaskedAutoregressiveFlow(VectorModel):
         **kwargs,
     ):
         checks.count(layers, "layers")
+        checks.count(width, "width")
+        checks.count(depth, "depth")
         checks.flag(one_order, "one_order")
         (features, *_) = checks.event_shape(event_shape)
         affine = AffineMap(3.0)
@@ -58,7 +62,8 @@ class MaskedAutoregressiveFlow(VectorModel):
             reverses = [i % 2 == 1 and not one_order for i in range(layers)]
             common = {"context_size": context_size, "dtype": policy}
             nets = [
-                MADE(features, affine.parameters, widths, reverse=r, **common) for r in reverses
+                MADE(features, affine.parameters, [width] * depth, reverse=r, **common)
+                for r in reverses
             ]
             return [Autoregressive(net, affine, dtype=policy) for net in nets]
 
