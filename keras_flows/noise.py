@@ -15,6 +15,11 @@ from numpy.typing import ArrayLike
 
 # Named, because XLA would choose another, and a seed must give the same numbers with and without.
 _ALGORITHM = "philox"
+# The integers to draw, those without a sign, how many bits they have, and how many a float keeps.
+_BITS = {
+    tf.float32: (tf.int32, tf.uint32, 32, 24),
+    tf.float64: (tf.int64, tf.uint64, 64, 53),
+}
 
 Seed: TypeAlias = int | tuple[int, int] | tf.Tensor
 
@@ -125,12 +130,12 @@ class SeededNoise(Noise):
     def normal(
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
     ) -> tf.Tensor:
-        return _draw(tf.random.stateless_normal, (batch, *event_shape), self, dtype)
+        return _normal((batch, *event_shape), self.next_seed(), tf.as_dtype(dtype))
 
     def uniform(
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
     ) -> tf.Tensor:
-        return _draw(tf.random.stateless_uniform, (batch, *event_shape), self, dtype)
+        return _uniform((batch, *event_shape), self.next_seed(), tf.as_dtype(dtype))
 
     def rademacher(
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
@@ -139,11 +144,26 @@ class SeededNoise(Noise):
         return tf.cast(tf.where(heads, 1, -1), dtype)
 
     def scalar(self, dtype: str | tf.DType) -> tf.Tensor:
-        return _draw(tf.random.stateless_uniform, (), self, dtype)
+        return _uniform((), self.next_seed(), tf.as_dtype(dtype))
 
 
-def _draw(function, shape, noise, dtype):
-    return function(shape, noise.next_seed(), dtype=dtype, alg=_ALGORITHM)
+# Floats from integers, of which XLA draws the same ones as TensorFlow without it. Where the seed is
+# a tensor and not a constant, XLA makes other floats of the same bits.
+
+
+def _uniform(shape, seed, dtype):
+    """Uniform numbers in [0, 1): the highest bits of an integer behind the point."""
+    integer, unsigned, width, digits = _BITS[dtype]
+    bits = tf.random.stateless_uniform(shape, seed, None, None, integer, alg=_ALGORITHM)
+    shift = tf.constant(width - digits, unsigned)
+    highest = tf.bitwise.right_shift(tf.bitcast(bits, unsigned), shift)
+    return tf.cast(tf.bitcast(highest, integer), dtype) * 2.0**-digits
+
+
+def _normal(shape, seed, dtype):
+    """Standard normal numbers `sqrt(-2 ln u) cos(2 pi v)` of uniform ones (Box and Muller 1958)."""
+    u, v = tf.unstack(_uniform((2, *shape), seed, dtype))
+    return tf.sqrt(-2.0 * tf.math.log1p(-u)) * tf.cos(2.0 * np.pi * v)
 
 
 class ScaledNoise(SeededNoise):

@@ -409,6 +409,13 @@ def test_symbolic_calls_give_both_results(transform):
     assert (z.shape, log_det.shape) == ((None, 4), (None,))
 
 
+def test_the_export_of_keras_is_refused_for_ours():
+    with pytest.raises(
+        NotImplementedError, match=r"kf\.export\.to_saved_model.*kf\.export\.to_onnx"
+    ):
+        vector().export("folder")
+
+
 def test_cycles_without_a_start():
     with pytest.raises(ValueError, match="the step at which it begins"):
         Cycles([WarmUp(0.1, 2)], [])

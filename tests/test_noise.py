@@ -43,6 +43,30 @@ def test_seeded_draws(kind, dtype):
         assert stats.kstest(sample, "norm" if kind == "normal" else "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [*KINDS, "scalar"])
+def test_draws_are_the_same_in_graphs_and_under_xla(kind, dtype):
+    # From a seed that is an argument: with a constant, TensorFlow draws before XLA compiles.
+    def draw(seed):
+        noise = SeededNoise(seed)
+        return noise.scalar(dtype) if kind == "scalar" else getattr(noise, kind)(500, (3,), dtype)
+
+    seed = tf.constant([3, -7])
+    for jit_compile in (False, True):
+        got = tf.function(draw, jit_compile=jit_compile, autograph=False)(seed)
+        np.testing.assert_allclose(got, draw(seed), rtol=20 * np.finfo(dtype).eps, atol=1e-7)
+
+
+def test_normal_draws_are_right_far_out():
+    x = np.ravel(SeededNoise(8).normal(1_000_000, (), tf.float32).numpy().astype("float64"))
+    for moment, expected in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0), (6, 15.0), (8, 105.0)):
+        powers = x**moment
+        assert abs(powers.mean() - expected) < 4 * powers.std() / np.sqrt(len(x))
+    for edge in (3.0, 4.0):
+        found, share = int((np.abs(x) > edge).sum()), 2 * stats.norm.sf(edge)
+        assert stats.binomtest(found, len(x), share).pvalue > 1e-3
+
+
 def test_draws_depend_on_seed_and_position_only():
     one, two = SeededNoise(3), SeededNoise(3)
     first = one.normal(5, (2,), tf.float32)

@@ -1,6 +1,6 @@
 """A flow as a distribution of TensorFlow Probability."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -61,6 +61,15 @@ class FlowDistribution(tfd.Distribution):
             event_ndims=lambda self: len(self.flow.context_shape or ())
         )
         return {"context": rank}
+
+    def __getitem__(self, slices: Any) -> "FlowDistribution":
+        # TFP would return what it was given, with no axis where one was asked for.
+        if self.context is None and slices is not Ellipsis and slices not in ((), (Ellipsis,)):
+            raise ValueError(
+                "A flow without a context has no batch axes to slice; "
+                "tfd.BatchBroadcast(distribution, [n]) gives it one."
+            )
+        return super().__getitem__(slices)
 
     @property
     def flow(self) -> "Flow":

@@ -96,6 +96,29 @@ def test_batches_are_sliced(conditional):
     np.testing.assert_allclose(sliced.inverse(X), X + contexts[0, :1], rtol=1e-6)
 
 
+def test_a_flow_without_a_context_has_no_batch_axes():
+    dist = kf.Flow(transforms.Reverse(), (2,)).as_distribution()
+    for slices in (0, tf.newaxis, (tf.newaxis, ...), slice(1)):
+        with pytest.raises(ValueError, match=r"no batch axes.*BatchBroadcast"):
+            dist[slices]
+    assert dist[...].batch_shape == dist[()].batch_shape == ()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_seed_that_is_an_argument_gives_the_same_numbers_in_functions(jit_compile):
+    chain = transforms.Chain([transforms.UniformDequantization(3), transforms.Logit(0.05)])
+    for flow in (kf.Flow(transforms.Affine(1.0, 2.0), (2,)), kf.Flow(chain, (2,))):
+        dist, seed = flow.as_distribution(), tf.constant([1, 2])
+
+        def both(seed, dist=dist):
+            x = dist.sample(5, seed=seed)
+            return x, dist.log_prob(x, seed=seed)
+
+        x, log_prob = tf.function(both, jit_compile=jit_compile, autograph=False)(seed)
+        np.testing.assert_allclose(x, flow.sample(5, seed=(1, 2)), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(log_prob, flow.log_prob(x, seed=(1, 2)), rtol=1e-4)
+
+
 def test_a_context_too_many_is_refused():
     flow = kf.Flow(transforms.Reverse(), (2,))
     for view in (flow.as_distribution, flow.as_bijector):

@@ -195,7 +195,6 @@ def test_samples_carry_gradients_to_the_weights(flow64, mode):
     distribution = flow64.as_distribution()
     kernel = next(v for v in flow64.trainable_variables if v.name == "kernel").value
 
-    # The random streams of XLA are others: every function runs in the mode.
     @MODES[mode]
     def total():
         return tf.reduce_sum(tf.sin(distribution.sample(3, seed=(1, 2))))
@@ -384,8 +383,7 @@ def test_a_random_log_prob_draws_anew_unless_given_a_seed(noisy, mode):
     assert not np.any(log_prob(x).numpy() == log_prob(x).numpy())
     seeded = MODES[mode](lambda x: distribution.log_prob(x, seed=(1, 2)))
     np.testing.assert_array_equal(seeded(x), seeded(x))
-    if mode != "xla":  # whose random streams are others
-        np.testing.assert_allclose(seeded(x), noisy.log_prob(x, seed=(1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(seeded(x), noisy.log_prob(x, seed=(1, 2)), rtol=1e-4)
 
 
 def test_sample_and_a_random_log_prob_repeat(noisy):
