@@ -42,7 +42,7 @@ def test_what_fits_is_read(read, format):
     [
         (None, r"about\.json does not exist; every toy folder has one"),
         ("", "damaged: it is not valid JSON: "),
-        (b"\xff{}", "damaged: it is not valid JSON: .*utf-8"),
+        (b"\xff{}", "damaged: it is not UTF-8: .*utf-8"),
         ("[1]", "damaged: it must hold a JSON object; it holds list"),
         (
             '{"format": 3, "versions": {"keras_flows": "9.0"}, "other": 1}',

@@ -15,5 +15,12 @@ class Upkeep:
     def after_update(self) -> None:
         """What follows an update of the weights; part of the compiled training step."""
 
+    def staleness(self) -> float:
+        """How far the state is from what belongs to the present weights, relative to it.
+
+        A quick look, not a certificate: what it compares may be a bound from below.
+        """
+        return 0.0
+
     def converge(self) -> None:
         """Brings the state to what belongs to the present weights; not in a graph."""

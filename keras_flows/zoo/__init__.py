@@ -43,7 +43,10 @@ def show(handle):
 
 def card(handle):
     """The model card of a preset, Markdown; arguments and errors as in `load`."""
-    return (_handles.resolve(handle) / _card.FILE).read_text(encoding="utf-8")
+    from keras_flows.errors import PresetError
+    from keras_flows.files import read_text
+
+    return read_text(_handles.resolve(handle) / _card.FILE, "preset", PresetError)
 
 
 def load(handle):

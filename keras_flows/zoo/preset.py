@@ -16,10 +16,10 @@ import numpy as np
 
 from keras_flows import __version__
 from keras_flows.errors import ConvergenceError, PresetError
-from keras_flows.files import complete_folder, differences, read_object, sha256
+from keras_flows.files import check_place, complete_folder, differences, read_object, sha256
 from keras_flows.flow import Flow
 from keras_flows.measure.inversion import round_trip
-from keras_flows.zoo import parts
+from keras_flows.zoo import comparison, parts, weights
 from keras_flows.zoo.card import FILE as CARD
 from keras_flows.zoo.card import render
 from keras_flows.zoo.metadata import FILE as METADATA
@@ -30,6 +30,8 @@ CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _PACKAGES = ("keras", "tensorflow", "numpy")
 # Samples that the round trip is measured on: of images fewer, which take longer.
 _POINTS, _IMAGES = 1000, 64
+# What Keras raises where a configuration is none.
+_NO_FLOW = (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError)
 
 
 def save(
@@ -48,7 +50,8 @@ def save(
 
     The spectral norms are brought to convergence, the blocks certified, and the round trip of
     the inverse measured, before anything is written; an existing preset is replaced only by a
-    complete new one.
+    complete new one. Files in its folder that are none of the preset's stay there, and a link to
+    the folder stays a link.
 
     Args:
         flow: The `keras_flows.Flow`.
@@ -68,6 +71,7 @@ def save(
     Raises:
         ConvergenceError: If the flow does not decode its own samples.
         LipschitzError: If a residual block cannot be certified invertible.
+        OSError: If it cannot be written: no room, a read-only disk, another process writing there.
         PresetError: If the folder holds something that is not a preset.
         ValueError: If the flow has a schema that does not fit it.
     """
@@ -76,7 +80,7 @@ def save(
     parts.check_schema(flow)
     flow.converge()
     bounds = flow.certify().bounds
-    with complete_folder(folder) as partial:
+    with complete_folder(folder, _names(folder)) as partial:
         config = _config(flow, name or folder.name)
         _write_json(partial / CONFIG, config)
         # A copy that was never compiled has no optimizer, whose state is no part of a preset.
@@ -84,7 +88,7 @@ def save(
         # One by one: all values at once would be another copy of the flow.
         for mine, theirs in zip(plain.weights, flow.weights, strict=True):
             mine.assign(theirs)
-        plain.save_weights(partial / WEIGHTS)
+        weights.write(plain, partial / WEIGHTS)
         parts.write(flow, partial)
         if picture is not None:
             shutil.copy(picture, partial / Path(picture).name)
@@ -125,13 +129,24 @@ def check_target(folder):
     """Checks, before the work, that a preset can be written there.
 
     Raises:
+        OSError: If nothing can be written there.
         PresetError: If it is a file, or a folder that holds something that is not a preset.
     """
     folder = Path(folder)
+    check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise PresetError(f"{folder} is a file; a preset is a folder.")
     if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
         raise PresetError(f"{folder} exists, and is not a preset; it is left as it is.")
+
+
+def _names(folder):
+    """The names of the files of a preset in a folder; what else is there is somebody's own."""
+    try:
+        written = read_metadata(folder).files
+    except PresetError:
+        written = {}
+    return {METADATA, CONFIG, WEIGHTS, CARD, *written}
 
 
 def check_files(folder, metadata):
@@ -152,16 +167,45 @@ def check_files(folder, metadata):
 def load(folder):
     """Reads a flow from a preset folder.
 
+    What the files say is compared, checksums aside: the configuration with the size of the weight
+    file, before the flow is built, and with its arrays afterwards; the metadata with the flow; the
+    stored spectral norms with the weights; and for a flow on vectors the certificate, computed
+    anew, with the one in the metadata. On images that takes up to minutes: `certify` does it there.
+
     Raises:
-        PresetError: If a file is missing, corrupt, or of a newer version.
+        PresetError: If a file is missing, corrupt, or of a newer version, or two do not belong
+            together.
     """
     folder = Path(folder)
     metadata = read_metadata(folder)
     check_files(folder, metadata)
     config = read_object(folder / CONFIG, "preset", PresetError)
+    held = weights.contents(folder / WEIGHTS)
+    flow = _built(folder, config, held, metadata)
+    weights.check(flow, folder / WEIGHTS, held)
     try:
-        flow = keras.saving.deserialize_keras_object(config)
-    except (TypeError, ValueError, KeyError) as error:
+        flow.load_weights(folder / WEIGHTS)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise PresetError(
+            f"The weights in {folder / WEIGHTS} do not fit the flow in {CONFIG}: {error}"
+        ) from error
+    comparison.check_metadata(flow, metadata)
+    comparison.check_norms(flow, metadata)
+    if len(flow.event_shape) == 1:
+        comparison.check_certificate(flow.certify(), metadata)
+    parts.read(flow, folder, metadata)
+    return flow
+
+
+def _built(folder, config, held, metadata):
+    """The flow of a configuration, with fresh weights."""
+    described = json.dumps(config).count('"class_name"')
+    try:
+        with weights.no_larger_than(held, described):
+            flow = keras.saving.deserialize_keras_object(config)
+    except PresetError as error:
+        raise PresetError(f"{folder / CONFIG} does not fit its weights: {error}") from None
+    except _NO_FLOW as error:
         raise PresetError(
             f"{folder / CONFIG} does not describe a flow that keras-flows {__version__} knows "
             f"(it was written by {metadata.versions.get('keras_flows', 'an unknown version')}): "
@@ -169,13 +213,6 @@ def load(folder):
         ) from error
     if not isinstance(flow, Flow):
         raise PresetError(f"{folder / CONFIG} describes a {type(flow).__name__}, not a flow.")
-    try:
-        flow.load_weights(folder / WEIGHTS)
-    except (ValueError, OSError, KeyError) as error:
-        raise PresetError(
-            f"The weights in {folder / WEIGHTS} do not fit the flow in {CONFIG}: {error}"
-        ) from error
-    parts.read(flow, folder, metadata)
     return flow
 
 
@@ -205,7 +242,7 @@ def add_calibration(folder, calibration, target):
         }
     )
     picture = next((name for name in metadata.files if name.endswith(".png")), None)
-    with complete_folder(target) as partial:
+    with complete_folder(target, _names(target)) as partial:
         for name in metadata.files:
             shutil.copy(folder / name, partial / name)
         parts.write_calibration(calibration, partial)

@@ -42,10 +42,10 @@ def upload(folder, address):
 
 def _verified(folder):
     """The metadata of a preset whose files, weights and certificate are what it says."""
-    from keras_flows.zoo import preset
+    from keras_flows.zoo import comparison, preset
 
     described = metadata.read(folder)
-    preset.load(folder).certify()
+    comparison.check_certificate(preset.load(folder).certify(), described)
     return described
 
 

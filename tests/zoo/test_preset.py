@@ -1,7 +1,11 @@
 """Preset folders: saving, loading, and every way a folder can be wrong."""
 
 import json
+import os
+import shutil
+import time
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -17,10 +21,23 @@ def flow():
     return kf.models.IDenseNet((2,), blocks=2, depth=2, growth=6, actnorm=True)
 
 
+@pytest.fixture(scope="module")
+def saved(flow, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preset") / "tiny"
+    flow.save_to_preset(folder, summary="A tiny flow.", training={"seed": 0})
+    return folder
+
+
 @pytest.fixture
-def folder(flow, tmp_path):
-    flow.save_to_preset(tmp_path / "tiny", summary="A tiny flow.", training={"seed": 0})
-    return tmp_path / "tiny"
+def folder(saved, tmp_path):
+    """A copy of a preset, to damage."""
+    return shutil.copytree(saved, tmp_path / "tiny")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A flow that is saved in no time: without residual blocks."""
+    return kf.Flow(kf.transforms.Chain([kf.transforms.ActNorm(), kf.transforms.Reverse()]), (2,))
 
 
 def points(n=7):
@@ -92,11 +109,29 @@ def test_a_conditional_flow_and_its_embedding_survive(tmp_path):
     np.testing.assert_array_equal(loaded.log_prob(x, labels), flow.log_prob(x, labels))
 
 
-def test_saving_over_a_preset_replaces_it(flow, folder):
-    (folder / "stale.txt").write_text("old")
-    flow.save_to_preset(folder, summary="Second.")
-    assert not (folder / "stale.txt").exists()
+def test_saving_over_a_preset_replaces_it_and_keeps_what_is_none_of_it(plain, tmp_path):
+    folder, link = tmp_path / "tiny", tmp_path / "link"
+    picture = tmp_path / "density.png"
+    picture.write_bytes(b"picture")
+    plain.save_to_preset(folder, picture=picture)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "runs" / "first").mkdir(parents=True)
+    (folder / "runs" / "first" / "log").write_text("1")
+    (folder / "latest").symlink_to("runs/first")
+    folder.chmod(0o750)
+    link.symlink_to(folder)
+    plain.save_to_preset(link, summary="Second.")
+    assert kf.zoo.show(folder).summary == "Second." and link.is_symlink()
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "latest" / "log").read_text() == "1" and (folder / "latest").is_symlink()
+    assert not (folder / "density.png").exists()  # that was the old preset's
+    assert folder.stat().st_mode & 0o777 == 0o750
+    kf.zoo.load(folder)
+    (folder / "density.png").write_bytes(b"another")
+    with pytest.raises(FileExistsError, match=r"density\.png would be replaced"):
+        plain.save_to_preset(folder, picture=picture)
     assert kf.zoo.show(folder).summary == "Second."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["density.png", "link", "tiny"]
 
 
 def test_saving_leaves_other_folders_alone(flow, tmp_path):
@@ -180,8 +215,155 @@ def test_a_config_of_an_unknown_class_says_so(folder):
 def test_weights_of_another_flow_do_not_fit(folder):
     rewrite(folder / "config.json", lambda c: c["config"].update(growth=8))
     rehash(folder)
-    with pytest.raises(kf.PresetError, match="do not fit the flow"):
+    with pytest.raises(kf.PresetError, match=r"larger than the 51 arrays of 317 numbers"):
         kf.zoo.load(folder)
+    rewrite(folder / "config.json", lambda c: c["config"].update(growth=5))
+    rehash(folder)
+    with pytest.raises(kf.PresetError, match=r"of another flow: it holds 51 arrays of 317 numbers"):
+        kf.zoo.load(folder)
+
+
+# Presets whose checksums somebody computed anew --------------------------------------------------
+
+
+def rewrite_weights(folder, change):
+    with h5py.File(folder / "model.weights.h5", "r+") as file:
+        change(file)
+    rehash(folder)
+
+
+def arrays(file):
+    """The arrays of a weight file by path."""
+    found = {}
+    file.visititems(
+        lambda path, item: found.update({path: item}) if isinstance(item, h5py.Dataset) else None
+    )
+    return found
+
+
+def times_50(file):
+    for array in arrays(file).values():
+        if array.ndim == 2:
+            array[...] = 50.0 * array[...]
+
+
+def one_more(file):
+    file.create_dataset("layers/another/vars/0", data=np.zeros(3, "float32"))
+
+
+def one_less(file):
+    del file[next(iter(arrays(file)))]
+
+
+def nan(file):
+    array = max(arrays(file).values(), key=lambda array: array.size)
+    array[...] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (times_50, "were changed: the spectral norm stored in"),
+        (nan, "were changed: the spectral norm stored in"),
+        (one_more, "holds 52 arrays of 320 numbers.*has 51 of 317"),
+        (one_less, "larger than the 50 arrays"),
+    ],
+)
+def test_changed_weights(folder, change, message):
+    rewrite_weights(folder, change)
+    with pytest.raises(kf.PresetError, match=message):
+        kf.zoo.load(folder)
+
+
+def test_weights_of_another_training(flow, folder, tmp_path):
+    """Of the same shapes, converged and certified: but the certificate is not theirs."""
+    keras.utils.set_random_seed(7)
+    other = kf.models.IDenseNet((2,), blocks=2, depth=2, growth=6, actnorm=True)
+    other.converge()
+    for weight, value in zip(other.weights, flow.weights, strict=True):
+        assert weight.shape == value.shape
+    copy = kf.zoo.load(folder)
+    for weight, value in zip(copy.weights, other.weights, strict=True):
+        weight.assign(value)
+    copy.save_weights(folder / "model.weights.h5")
+    rehash(folder)
+    with pytest.raises(kf.PresetError, match="certificate of 'tiny' is of other weights"):
+        kf.zoo.load(folder)
+
+
+def test_a_configuration_is_not_built_larger_than_its_weights(folder):
+    for change in ({"blocks": 10**6}, {"depth": 10**6}, {"growth": 10**9}):
+        before = (folder / "config.json").read_text()
+        rewrite(folder / "config.json", lambda c, change=change: c["config"].update(change))
+        rehash(folder)
+        began = time.process_time()
+        with pytest.raises(kf.PresetError, match="larger than the 51 arrays of 317 numbers"):
+            kf.zoo.load(folder)
+        assert time.process_time() - began < 10.0
+        (folder / "config.json").write_text(before)
+    # What was counted is counted no longer.
+    assert keras.layers.Layer.__init__.__qualname__ == "Layer.__init__"
+    assert keras.layers.Layer.add_weight.__qualname__ == "Layer.add_weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"likelihood": "lower_bound"},
+            "likelihood is 'lower_bound', and that of the flow 'exact'",
+        ),
+        ({"event_shape": [3]}, r"event_shape is \[3\]"),
+        ({"context_shape": [1]}, r"context_shape is \[1\]"),
+        ({"model": "DenseFlow"}, "model is 'DenseFlow'"),
+        ({"lipschitz": {}}, "has 0 bounds, of other residual blocks than the 2"),
+    ],
+)
+def test_metadata_of_another_flow(folder, change, message):
+    rewrite(folder / "metadata.json", lambda metadata: metadata.update(change))
+    with pytest.raises(kf.PresetError, match=message):
+        kf.zoo.load(folder)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "config.json", "README.md"])
+def test_a_pipe_is_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(kf.PresetError, match=f"{name} is (not a plain file|missing)"):
+        kf.zoo.card(folder) if name == "README.md" else kf.zoo.load(folder)
+
+
+def test_thousands_of_brackets(folder):
+    (folder / "config.json").write_text('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    rehash(folder)
+    with pytest.raises(kf.PresetError, match="not valid JSON: maximum recursion depth"):
+        kf.zoo.load(folder)
+
+
+def test_a_weight_file_that_claims_more_than_it_has(folder):
+    def sparse(file):
+        path = next(iter(arrays(file)))
+        del file[path]
+        file.create_dataset(path, shape=(10**9,), dtype="float32", chunks=(1024,))
+
+    rewrite_weights(folder, sparse)
+    with pytest.raises(kf.PresetError, match=r"claims to hold arrays of 4,000,0\d\d,\d\d\d"):
+        kf.zoo.load(folder)
+    (folder / "model.weights.h5").write_bytes(b"no such file")
+    rehash(folder)
+    with pytest.raises(kf.PresetError, match="is no HDF5 file"):
+        kf.zoo.load(folder)
+
+
+def test_layers_with_state_of_their_own_are_counted(tmp_path):
+    embedding = keras.Sequential([keras.layers.Dense(2), keras.layers.Dropout(0.5)])
+    flow = kf.models.IDenseNet(
+        (2,), blocks=1, depth=1, growth=4, context_shape=(3,), context_embedding=embedding
+    )
+    flow.save_to_preset(tmp_path / "dropout")
+    x, context = points(3), np.ones((3, 3), "float32")
+    loaded = kf.zoo.load(tmp_path / "dropout")
+    np.testing.assert_array_equal(loaded.log_prob(x, context), flow.log_prob(x, context))
 
 
 def rehash(folder):

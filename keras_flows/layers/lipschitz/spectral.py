@@ -18,6 +18,8 @@ _SLACK = 1e-10
 _ATOL = _RTOL = 1e-3
 _MOST = 200
 
+_TINY = 1e-12
+
 # Above this many rows and columns, the norm of a matrix is costly.
 _LARGE = 128
 
@@ -199,6 +201,16 @@ class SpectralLayer(LipschitzLayer):
         self.u.assign(u)
         self.v.assign(v)
         self.sigma.assign(sigma)
+
+    def staleness(self) -> float:
+        """How far the stored norm is from `<u, A(W) v>`, with the stored singular vectors."""
+        kernel = tf.convert_to_tensor(self.kernel)
+        sigma = float(keras.ops.convert_to_numpy(self.sigma))
+        if self.fresh:  # the norm is a bound from above, and may be larger
+            least = absolute_sum_norm(keras.ops.convert_to_numpy(self.kernel))
+            return max(0.0, least - sigma) / max(sigma, _TINY)
+        u, v = tf.convert_to_tensor(self.u), tf.convert_to_tensor(self.v)
+        return abs(float(self._norm_estimate(kernel, u, v)) - sigma) / max(sigma, _TINY)
 
     def converge(self) -> None:
         """Brings u, v and sigma to convergence for the present kernel."""

@@ -1,67 +1,17 @@
-"""Files and folders that are complete or not there, their checksums, and JSON by a schema."""
+"""Checksums of files, and JSON by a schema."""
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import uuid
+import zipfile
+import zlib
 from pathlib import Path
 
 import pydantic
 
 from keras_flows import __version__
 
-
-@contextlib.contextmanager
-def complete_folder(folder):
-    """A folder beside `folder` to write into, which replaces it if all goes well.
-
-    Args:
-        folder: Where the result goes, a `pathlib.Path`.
-
-    Yields:
-        The folder to write into. If an error is raised, it is removed, and `folder` stays as it
-        was.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
-    partial = scratch / folder.name
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.rename(scratch / "replaced")
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def complete_file(path):
-    """A file beside `path` to write, which replaces it if all goes well.
-
-    A link stays a link: what it names is replaced. The file keeps the permissions of the one it
-    replaces.
-
-    Args:
-        path: Where the result goes; its folder exists.
-
-    Yields:
-        The `pathlib.Path` to write to, with the same suffixes. If an error is raised, or the
-        process is killed, `path` stays as it was.
-    """
-    target = Path(path).resolve()
-    partial = target.with_name(f".{uuid.uuid4().hex}-{target.name}")
-    try:
-        yield partial
-        if target.exists():
-            shutil.copymode(target, partial)
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())  # complete on the disk before it has the name
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+# What is raised by `numpy.load` for files that are damaged, or claim more than memory holds.
+UNREADABLE = (ValueError, TypeError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 def sha256(path):
@@ -104,13 +54,30 @@ def read_object(path, kind, error):
     Raises:
         error: If the file is missing, is no JSON, or holds something else.
     """
+    return parse_object(read_text(path, kind, error), path, error)
+
+
+def read_text(path, kind, error):
+    """Reads a text file.
+
+    Args:
+        path: See `read_object`, like the other arguments.
+        kind: See there.
+        error: See there.
+
+    Raises:
+        error: If the file is missing, no plain file (a pipe would never end), or no UTF-8.
+    """
+    if not path.exists():
+        raise error(f"{path} does not exist; every {kind} folder has one.")
+    if not path.is_file():
+        raise error(f"{path} is not a plain file.")
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise error(f"{path} does not exist; every {kind} folder has one.") from None
-    except ValueError as wrong:  # of the encoding
-        raise error(f"{path} is damaged: it is not valid JSON: {wrong}.") from None
-    return parse_object(text, path, error)
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as wrong:
+        raise error(f"{path} is damaged: it is not UTF-8: {wrong}.") from None
+    except OSError as wrong:
+        raise error(f"{path} cannot be read: {wrong.strerror}.") from wrong
 
 
 def parse_object(text, path, error):
@@ -121,7 +88,7 @@ def parse_object(text, path, error):
     """
     try:
         content = json.loads(text)
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:  # the latter of thousands of brackets
         raise error(f"{path} is damaged: it is not valid JSON: {wrong}.") from None
     if not isinstance(content, dict):
         raise error(
