@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from keras_flows import calls, checks
 from keras_flows.bases import Base, StandardNormal
+from keras_flows.files import complete_file
 from keras_flows.measure.certificate import Certificate, certify
 from keras_flows.noise import Noise, ScaledNoise, Seed, SeededNoise, fresh_seed
 from keras_flows.numerics import events
@@ -372,14 +373,20 @@ class Flow(MaximumLikelihood):
     # Saving ---------------------------------------------------------------------------------------
 
     def save(self, filepath: str | Path, **kwargs: Any) -> None:
-        """Saves a `.keras` file; see `keras.Model.save`.
+        """Saves a `.keras` file, complete or not at all; see `keras.Model.save`.
 
         Raises:
             LipschitzError: If a residual block cannot be certified invertible.
+            OSError: If it cannot be written. A file that is there stays as it was.
         """
         self.converge()
         self.certify()
-        return super().save(filepath, **kwargs)
+        local = str(filepath).endswith(".keras") and "://" not in str(filepath)
+        asks = kwargs.get("overwrite") is False and Path(filepath).exists()
+        if not local or asks or kwargs.get("zipped") is False:
+            return super().save(filepath, **kwargs)
+        with complete_file(filepath) as partial:
+            super().save(partial, **kwargs)
 
     def save_to_preset(self, folder: str | Path, **metadata: Any) -> "Metadata":
         """Writes a preset folder; see `keras_flows.zoo.save`."""

@@ -58,11 +58,18 @@ def command(function):
             raise  # Typer ends quietly
         except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as error:
             # Not wrapped: some messages hold a command to copy.
-            message = f"[bold red]error:[/] {rich.markup.escape(str(error))}"
+            message = f"[bold red]error:[/] {rich.markup.escape(_in_words(error))}"
             err.print(message, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
 
     return app.command(name=function.__name__.rstrip("_").replace("_", "-"))(wrapped)
+
+
+def _in_words(error):
+    """The message of an error, without the number that the system has for it."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.strerror}{'' if error.filename is None else f': {error.filename}'}"
 
 
 def print_json(value):

@@ -33,8 +33,9 @@ def export(
     """Export to ONNX or a SavedModel, and check the files against the flow."""
     from keras_flows import export as exports
     from keras_flows import zoo
-    from keras_flows.export import manifest
+    from keras_flows.export import manifest, write
 
+    write.check_new(folder)
     flow = zoo.load(handle)
     with working(f"exporting to {format.value}, and checking"):
         if format is Format.onnx:

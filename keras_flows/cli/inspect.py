@@ -46,10 +46,12 @@ def show(handle: Handle, as_json: Json = False):
 
 @command
 def certify(handle: Handle, as_json: Json = False):
-    """Certify that every residual block is invertible: Lipschitz bounds below 1."""
+    """Certify that every residual block is invertible: Lipschitz bounds below 1, as in the card."""
     from keras_flows import zoo
+    from keras_flows.zoo import comparison
 
     certificate = zoo.load(handle).certify()
+    comparison.check_certificate(certificate, zoo.show(handle))
     if as_json:
         largest = certificate.largest if certificate.bounds else None
         print_json({"largest": largest, "bounds": certificate.bounds})

@@ -6,17 +6,14 @@ one row of numbers, an event of higher rank flattened with its last axis fastest
 
 import contextlib
 import importlib
-import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_flows.data import delimited
-from keras_flows.files import complete_file
+from keras_flows.files import UNREADABLE, check_place, complete_file
 
 SUFFIXES = (".npy", ".npz", *delimited.SUFFIXES, ".parquet")
 
@@ -105,8 +102,7 @@ def check_output(path: str | Path | None, axes: int) -> None:
         raise ValueError(f"{path} is a folder; name a file to write.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"The folder {path.parent} cannot be written to.")
+    check_place(path)
     if suffix == ".parquet":
         with _needs_data_extra(path):
             for name in ("pandas", "pyarrow"):
@@ -213,7 +209,7 @@ def read_numpy(path: str | Path) -> np.ndarray:
                 return np.asarray(loaded[wanted])
     except MemoryError as error:
         raise ValueError(f"{path} claims to hold more than memory does: {error}") from error
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{path} cannot be read as a NumPy file of plain numbers (pickled objects are never "
             f"loaded): {error}"

@@ -1,7 +1,5 @@
 """The file of a calibration, `calibration.npz`: the scores, and JSON that says what they are."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import pydantic
 from keras_flows import __version__
 from keras_flows.detect.calibration import Calibration
 from keras_flows.errors import PresetError
-from keras_flows.files import by_schema, complete_file, parse_object
+from keras_flows.files import UNREADABLE, by_schema, complete_file, parse_object
 
 FILE = "calibration.npz"
 
@@ -110,7 +108,7 @@ def _read(path):
             file = np.load(opened, allow_pickle=False)
             single = isinstance(file, np.ndarray)
             arrays = {} if single else {name: file[name] for name in file.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise PresetError(f"{path} is no calibration, or damaged: {error}") from error
     if sorted(arrays) != sorted(_ARRAYS):
         raise PresetError(

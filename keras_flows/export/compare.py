@@ -85,6 +85,11 @@ def check(loaded, manifest, recorded):
             for kind in KINDS:
                 data = select(recorded, graph.recorded, kind)
                 own = select(recorded, graph.recorded, "rounding") if kind == "samples" else {}
+                if not data and kind == "samples":
+                    raise ExportError(
+                        f"The record of the flow's own numbers is damaged: it has no samples of "
+                        f"{name}."
+                    )
                 if data:
                     rows += _check_graph(graph, loaded[name], manifest, kind, data, own)
         if manifest.round_trip is not None:
@@ -107,7 +112,13 @@ def _check_graph(graph, loaded, manifest, kind, data, own):
         cut = data if size is None else {key: value[:size] for key, value in data.items()}
         made = _run(name, loaded, manifest, cut)
         for output, (got, expected) in outputs.items():
-            found, wanted = made.get(output), cut[output]
+            found, wanted = made.get(output), cut.get(output)
+            if wanted is None or (kind == "samples" and not np.isfinite(wanted).all()):
+                what = "NaN or infinity" if wanted is not None else "no such thing"
+                raise ExportError(
+                    f"The record of the flow's own numbers is damaged: in it {name} makes, on its "
+                    f"samples, {what} of {output!r}."
+                )
             if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
                 what = "no such thing" if found is None else f"{found.dtype} {found.shape}"
                 raise ExportError(

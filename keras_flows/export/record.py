@@ -4,8 +4,6 @@ They are recorded when a flow is exported; the same comparison with them then ch
 and, without the flow, an old one.
 """
 
-import zipfile
-
 import numpy as np
 import tensorflow as tf
 
@@ -19,6 +17,7 @@ from keras_flows.export.compare import (
     relative_error,
     select,
 )
+from keras_flows.files import UNREADABLE
 
 # How often an input is changed in its last bit, to see which outputs that changes visibly.
 NUDGES = 3
@@ -247,5 +246,5 @@ def read(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ExportError(f"{path} cannot be read: {error}") from error

@@ -5,10 +5,11 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from keras_flows.errors import ExportError
 from keras_flows.export import compare, cost, endpoints, graphs, manifest, record, score
-from keras_flows.files import complete_folder, sha256
+from keras_flows.files import check_place, complete_folder, sha256
 from keras_flows.zoo import parts
 
 
@@ -85,17 +86,21 @@ def export(flow, folder, form, seed, alpha=None):
         ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If something in the flow has no such form, a graph disagrees with the flow, or
             the folder is not empty.
+        OSError: If it cannot be written.
         ValueError: If the seed is no such integer, alpha is out of reach, or a schema does not fit.
     """
     alpha = score.alpha_of(flow, alpha)
     parts.check_schema(flow)
-    flow.converge()
-    flow.certify()
     with _new_folder(folder) as partial:
+        flow.converge()
+        flow.certify()
         noise = endpoints.fixed_noise(flow, seed)
         exported = graphs.of(flow, form.kind, noise, alpha)
         recorded = record.record(flow, exported, noise)
-        form.write(flow, exported, partial)
+        try:
+            form.write(flow, exported, partial)
+        except tf.errors.OpError as error:  # what TensorFlow makes of a full disk, for example
+            raise ExportError(f"{folder} cannot be written: {error.message}.") from error
         described = manifest.describe(
             flow,
             exported,
@@ -118,14 +123,27 @@ def _new_folder(folder):
 
     Raises:
         ExportError: If `folder` is a file, or a folder that is not empty.
+        OSError: If nothing can be written there.
     """
     folder = Path(folder)
+    check_new(folder)
+    with complete_folder(folder) as partial:
+        check_new(folder)  # another process may have come first
+        yield partial
+
+
+def check_new(folder):
+    """Checks, before the work, that an export can be written there.
+
+    Raises:
+        ExportError: If `folder` is a file, or a folder that is not empty.
+        OSError: If nothing can be written there.
+    """
+    check_place(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(
             f"{folder} exists and is not an empty folder. Remove it, or give another."
         )
-    with complete_folder(folder) as partial:
-        yield partial
 
 
 def _costs(folder, form, described, loaded, recorded):

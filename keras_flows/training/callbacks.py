@@ -1,6 +1,5 @@
 """Keras callbacks: an error at NaN, states to resume from, scalars for TensorBoard."""
 
-import os
 import pathlib
 import time
 
@@ -8,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_flows.errors import NonFiniteError
+from keras_flows.files import complete_file
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -64,9 +64,8 @@ class SaveState(keras.callbacks.Callback):
 
     def save(self):
         """Writes the file, complete or not at all."""
-        partial = self.path.with_name(f"partial-{self.path.name}")
-        keras.saving.save_model(self.model, partial)
-        os.replace(partial, self.path)
+        with complete_file(self.path) as partial:
+            keras.saving.save_model(self.model, partial)
 
 
 class TensorBoardScalars(keras.callbacks.Callback):

@@ -1,6 +1,8 @@
 """How a flow is trained, as data: typed parts that check themselves, and their JSON."""
 
 import dataclasses
+import inspect
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,6 +88,9 @@ class CosineDecay:
         for step, rate in self.restarts:
             checks.count(step, "The step of a restart")
             checks.positive(rate, "The learning rate of a restart")
+        steps = [step for step, _ in self.restarts]
+        if any(a >= b for a, b in itertools.pairwise(steps)):
+            raise ValueError(f"The steps of restarts must rise; got {steps}.")
 
     def make(self, steps):
         """The Keras schedule of a run of so many steps."""
@@ -141,6 +146,9 @@ class WarmUp:
 
 SCHEDULES = {kind.__name__: kind for kind in (CosineDecay, WarmUp)}
 
+# What an optimizer is given by the recipe.
+_OF_THE_RECIPE = ("learning_rate", "clipnorm", "global_clipnorm", "use_ema", "ema_momentum")
+
 # The whole ----------------------------------------------------------------------------------------
 
 
@@ -159,6 +167,14 @@ class Optimizer:
     def __post_init__(self):
         kinds = {n for n, v in vars(keras.optimizers).items() if isinstance(v, type)}
         checks.known(self.class_name, dict.fromkeys(sorted(kinds - {"Optimizer"})), "optimizer")
+        own = [name for name in self.arguments if name in _OF_THE_RECIPE]
+        if own:
+            raise ValueError(
+                f"The recipe sets the {own[0]} of the optimizer, by its schedule, clip_norm and "
+                "ema: leave it out of the arguments."
+            )
+        parameters = inspect.signature(getattr(keras.optimizers, self.class_name)).parameters
+        checks.known_names(self.arguments, parameters, self.class_name)
 
     def make(self, **arguments):
         """The Keras optimizer."""
@@ -219,6 +235,8 @@ class Recipe:
         for name in ("steps", "batch_size", "report_every", "samples_every", "validation_examples"):
             checks.count(getattr(self, name), name)
         checks.count(self.seed, "seed", least=0)
+        if self.seed >= 2**31:
+            raise ValueError(f"seed must be below 2^31; got {self.seed}.")
         if self.jit_compile != "auto":
             checks.flag(self.jit_compile, "jit_compile, where it is not 'auto',")
         if self.clip_norm is not None:

@@ -5,6 +5,7 @@ import time
 import keras
 
 from keras_flows.errors import ConvergenceError
+from keras_flows.files import complete_file
 from keras_flows.measure import evaluation
 from keras_flows.numerics.events import bits_per_dim
 from keras_flows.training.averages import averaged
@@ -58,7 +59,8 @@ class Report(keras.callbacks.Callback):
         path = self.work / "samples" / f"step-{step:08}.png"
         path.parent.mkdir(exist_ok=True)
         try:
-            self.source.draw(flow, path)
+            with complete_file(path) as partial:
+                self.source.draw(flow, partial)
         except ConvergenceError as error:
             # Not for a picture's sake should hours of training end.
             message = f"no samples at step {step:,}: {error}"

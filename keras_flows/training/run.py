@@ -12,6 +12,7 @@ import rich.console
 import rich.progress
 
 from keras_flows.data import Images
+from keras_flows.files import locked
 from keras_flows.models import registry
 from keras_flows.training import report, sources, state
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
@@ -43,8 +44,10 @@ def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, con
         The `Metadata` of the preset.
 
     Raises:
+        BlockingIOError: If another process is training there.
         FileNotFoundError: If the data are not there.
         NonFiniteError: At the first NaN or infinity.
+        OSError: If something cannot be written. A state that was saved before is complete.
         ValueError: If the recipe does not fit together, there is a saved state and `resume` is not
             set, or that state is of another recipe.
     """
@@ -62,43 +65,50 @@ def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, con
     data = sources.source(recipe, data_dir, cache_dir)
     path = work / "state.keras"
     state.check(path, recipe, resume)
-    work.mkdir(parents=True, exist_ok=True)
-    state.write_recipe(work / "recipe.json", recipe)
+    # What does not fit together is said before anything is written.
+    flow = None if path.exists() else build(recipe, data.train)
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(work / "lock", f"trains into {work}"):
+        state.check(path, recipe, resume)
+        state.write_recipe(work / "recipe.json", recipe)
+        if path.exists():
+            flow = state.load(path)
+            # It may have more cycles than the state's.
+            flow.optimizer.learning_rate = recipe.schedule.make(recipe.steps)
+        _fit(flow, recipe, data, work, every, console)
+        flow.optimizer.finalize_variable_values(flow.trainable_variables)
+        flow.converge()
+        console.print("testing")
+        return _write_preset(flow, recipe, data, work, folder)
 
-    if path.exists():
-        flow = keras.models.load_model(path)
-        # It may have more cycles than the state's.
-        flow.optimizer.learning_rate = recipe.schedule.make(recipe.steps)
-    else:
-        flow = build(recipe, data.train)
+
+def _fit(flow, recipe, data, work, every, console):
+    """Trains a flow from where it stands to the end of the recipe."""
     start = int(flow.optimizer.iterations)
     state.drop_rows(work / "history.csv", start // every)
     if start:
         console.print(f"resuming at step {start:,}")
-    if start < recipe.steps:
-        columns = (
-            *rich.progress.Progress.get_default_columns(),
-            rich.progress.MofNCompleteColumn(),
+    if start >= recipe.steps:
+        return
+    columns = (
+        *rich.progress.Progress.get_default_columns(),
+        rich.progress.MofNCompleteColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console, transient=True) as progress:
+        flow.fit(
+            data.train.dataset(recipe.batch_size, recipe.steps, recipe.seed, start),
+            steps_per_epoch=every,
+            initial_epoch=start // every,
+            epochs=recipe.steps // every,
+            callbacks=[
+                report.Report(recipe, data, work, progress),
+                keras.callbacks.CSVLogger(work / "history.csv", append=True),
+                TensorBoardScalars(work / "tensorboard"),
+                SaveState(work / "state.keras", SAVE_MINUTES),
+            ],
+            shuffle=False,
+            verbose=0,
         )
-        with rich.progress.Progress(*columns, console=console, transient=True) as progress:
-            flow.fit(
-                data.train.dataset(recipe.batch_size, recipe.steps, recipe.seed, start),
-                steps_per_epoch=every,
-                initial_epoch=start // every,
-                epochs=recipe.steps // every,
-                callbacks=[
-                    report.Report(recipe, data, work, progress),
-                    keras.callbacks.CSVLogger(work / "history.csv", append=True),
-                    TensorBoardScalars(work / "tensorboard"),
-                    SaveState(path, SAVE_MINUTES),
-                ],
-                shuffle=False,
-                verbose=0,
-            )
-    flow.optimizer.finalize_variable_values(flow.trainable_variables)
-    flow.converge()
-    console.print("testing")
-    return _write_preset(flow, recipe, data, work, folder)
 
 
 def build(recipe, source):
@@ -116,10 +126,10 @@ def build(recipe, source):
     if isinstance(source, Images) and source.classes is not None:
         arguments |= _label_arguments(arguments, source.classes)
     flow = registry.model(recipe.model)(**arguments)
-    if flow.bits is not None and flow.bits != source.bits:
-        raise ValueError(
-            f"The flow takes integers of {flow.bits} bits, but the data have {source.bits}."
-        )
+    bits = source.bits if isinstance(source, Images) else None
+    if flow.bits is not None and flow.bits != bits:
+        have = "are real numbers" if bits is None else f"have {bits}"
+        raise ValueError(f"The flow takes integers of {flow.bits} bits, but the data {have}.")
     layers = flow._flatten_layers()
     if recipe.ema and any(isinstance(x, keras.layers.BatchNormalization) for x in layers):
         raise ValueError(

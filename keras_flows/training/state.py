@@ -3,6 +3,10 @@
 import dataclasses
 import json
 
+import keras
+
+from keras_flows.files import complete_file, read_object
+from keras_flows.flow import Flow
 from keras_flows.models import registry
 from keras_flows.training.recipe import Recipe
 
@@ -38,9 +42,30 @@ def check(state, recipe, resume):
         )
 
 
+def load(path):
+    """The flow that a state holds, with its optimizer.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        flow = keras.models.load_model(path)
+    except Exception as error:  # Keras raises errors of many kinds
+        raise ValueError(
+            f"{path} is no state of a run, or damaged: {error} Remove it to start anew."
+        ) from error
+    if not isinstance(flow, Flow) or not flow.compiled:
+        raise ValueError(
+            f"{path} holds no flow in training, but a {type(flow).__name__}. Remove it to start "
+            "anew."
+        )
+    return flow
+
+
 def write_recipe(path, recipe):
     """Writes the recipe of a run."""
-    path.write_text(json.dumps(recipe.to_json(), indent=2) + "\n", encoding="utf-8")
+    with complete_file(path) as partial:
+        partial.write_text(json.dumps(recipe.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def read_recipe(path):
@@ -50,10 +75,10 @@ def read_recipe(path):
         ValueError: If the file is missing or holds none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path, "run's", ValueError)
         arguments = registry.upgraded(content["model"], content["arguments"])
         return Recipe.from_json({**content, "arguments": arguments})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not the recipe of a run ({error}). Choose another output folder."
         ) from error
@@ -68,9 +93,11 @@ def _first_cycles(recipe, steps):
 
 
 def drop_rows(path, epoch):
-    """Leaves out the rows of a history that a resumed run will write again."""
+    """Leaves out the rows of a history that a resumed run will write again, or that were cut."""
     if not path.exists():
         return
     rows = path.read_bytes().splitlines(keepends=True)
-    kept = [row for row in rows[1:] if int(row.split(b",")[0]) < epoch]
-    path.write_bytes(b"".join([*rows[:1], *kept]) if kept else b"")
+    whole = [row for row in rows[1:] if row.endswith(b"\n")]
+    kept = [row for row in whole if int(row.split(b",")[0]) < epoch]
+    with complete_file(path) as partial:
+        partial.write_bytes(b"".join([*rows[:1], *kept]) if kept else b"")

@@ -6,11 +6,11 @@ Which family a checkpoint is of, and what its arrays are called, is each family'
 
 import argparse
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from keras_flows.files import UNREADABLE
 from keras_flows.models.registry import FAMILIES, MODELS
 
 
@@ -56,9 +56,11 @@ def import_checkpoint(path, config, dtype="float32"):
 def _read_config(config):
     if isinstance(config, dict):
         return config
+    if not Path(config).is_file():
+        raise ValueError(f"There is no file {config}.")
     try:
         content = json.loads(Path(config).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of thousands of brackets
         raise ValueError(f"{config} is not a JSON file: {error}.") from None
     if not isinstance(content, dict):
         raise ValueError(f"{config} must hold a JSON object; it holds {type(content).__name__}.")
@@ -79,7 +81,7 @@ def _read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is not a readable .npz file of arrays: {error}.") from error
     prefix = "state/" if any(name.startswith("state/") for name in arrays) else ""
     return {

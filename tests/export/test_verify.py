@@ -202,6 +202,32 @@ def test_a_sample_that_cannot_be_read(copied):
         kf.export.verify(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name, value: np.full_like(value, np.nan) if name == "log_prob" else value, "NaN"),
+        (lambda name, value: None if name == "log_prob" else value, "no such thing of 'log_prob'"),
+        (lambda name, value: None, "has no samples of log_prob"),
+    ],
+    ids=["NaN", "no output", "no samples"],
+)
+def test_a_record_that_compares_with_nothing(copied, change, message):
+    """Whatever agrees with nothing, or with NaN, would pass."""
+    folder = copied("onnx")
+    with np.load(folder / "sample.npz") as file:
+        recorded = dict(file)
+    changed = {
+        key: change(key.rpartition("/")[2], value) if "/samples/" in key else value
+        for key, value in recorded.items()
+    }
+    np.savez_compressed(
+        folder / "sample.npz", **{key: v for key, v in changed.items() if v is not None}
+    )
+    sign_again(folder, "sample.npz")
+    with pytest.raises(ExportError, match=message):
+        kf.export.verify(folder)
+
+
 def test_a_graph_that_this_version_does_not_know(copied):
     folder = copied("onnx")
     manifest = manifests.read(folder)

@@ -37,7 +37,7 @@ def test_same_weights_after_a_kill(kind, tmp_path):
         assert whole.files == file.files
         for name in whole.files:
             np.testing.assert_array_equal(whole[name], file[name])
-    assert not list(tmp_path.rglob("partial-*"))
+    assert not list(tmp_path.rglob("*.partial"))
     if kind == "recipe":
         compare_runs(tmp_path)
 

@@ -223,6 +223,24 @@ def test_rows_after_the_saved_state_are_dropped(tmp_path):
     assert path.read_text() == ""
 
 
+def test_a_row_that_was_cut_is_dropped(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,loss\n0,3.0\n1")  # of epoch 12
+    state.drop_rows(path, 2)
+    assert path.read_text() == "epoch,loss\n0,3.0\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", None], ids=["empty", "text", "another model"])
+def test_a_state_that_is_none(tmp_path, content):
+    path = tmp_path / "state.keras"
+    if content is None:
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"state\.keras (is|holds) no .*Remove it to start anew"):
+        state.load(path)
+
+
 def test_samples_that_do_not_converge_end_no_run(tmp_path, monkeypatch):
     def fail(self, flow, path):
         if path.name.startswith("step"):
@@ -265,6 +283,15 @@ def test_recipes_that_do_not_fit_together(tmp_path, changes, message):
 def test_bits_of_the_flow_and_of_the_data_must_agree(tmp_path):
     with pytest.raises(ValueError, match="8 bits, but the data have 5"):
         run(tmp_path, dataclasses.replace(IMAGES, arguments={"bits": 8}))
+
+
+def test_a_flow_on_integers_takes_no_toy_data(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        registry.MODELS, "TinyImages", lambda event_shape, **_: tiny_images((2, 2, 1))
+    )
+    with pytest.raises(ValueError, match="integers of 5 bits, but the data are real numbers"):
+        run(tmp_path, dataclasses.replace(IMAGES, data=ToyData("two_moons")))
+    assert not any(tmp_path.iterdir())
 
 
 def test_no_averages_with_batch_normalisation(tmp_path, monkeypatch):
@@ -372,7 +399,8 @@ def test_the_recipe_of_a_run_of_an_earlier_version(tmp_path):
 
 def test_what_is_no_recipe_of_a_run(tmp_path):
     path = tmp_path / "recipe.json"
-    for text in ("", "[]", "{}", "{", json.dumps({**OLD, "data": {"tables": "x"}})):
+    deep = "[" * 100_000 + "]" * 100_000
+    for text in ("", "[]", "{}", "{", deep, json.dumps({**OLD, "data": {"tables": "x"}})):
         path.write_text(text)
         with pytest.raises(ValueError, match="is not the recipe of a run"):
             state.read_recipe(path)
@@ -393,6 +421,7 @@ def test_a_name_is_that_of_a_folder(tmp_path, name):
         ({"clip_norm": -1}, "clip_norm must be a positive number; got -1"),
         ({"ema": 1.0}, r"ema must be in \(0, 1\); got 1.0"),
         ({"seed": -1}, "seed must be an integer, at least 0"),
+        ({"seed": 2**31}, r"seed must be below 2\^31; got 2147483648"),
         ({"jit_compile": "yes"}, "jit_compile.* must be True or False"),
         ({"importance_samples": 0}, "importance_samples must be an integer"),
         ({"data": {"toy": "two_moons"}}, "data must be a .*ToyData or .*ImageData"),
@@ -412,6 +441,14 @@ def test_parts_check_themselves():
         CosineDecay(0.0, 2)
     with pytest.raises(ValueError, match="The step of a restart must be an integer"):
         CosineDecay(0.1, 2, ((0, 0.1),))
+    for second in (10, 20):
+        with pytest.raises(ValueError, match=r"restarts must rise; got \[20, "):
+            CosineDecay(0.1, 2, ((20, 0.1), (second, 0.1)))
+    for name in ("learning_rate", "global_clipnorm", "use_ema"):
+        with pytest.raises(ValueError, match=f"The recipe sets the {name} of the optimizer"):
+            Optimizer("Adam", {name: 0.1})
+    with pytest.raises(ValueError, match=r"Adam has no argument 'beta_3'\. Did you mean"):
+        Optimizer("Adam", {"beta_3": 0.1})
     with pytest.raises(ValueError, match="final_rate and final_start go together"):
         WarmUp(0.1, 2, final_rate=0.1)
     with pytest.raises(ValueError, match=r"shift must be in \[0, 0.5\)"):
