@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_flows.data import delimited
-from keras_flows.files import UNREADABLE, check_place, complete_file
+from keras_flows.files import UNREADABLE, check_place, check_room, complete_file
 
 SUFFIXES = (".npy", ".npz", *delimited.SUFFIXES, ".parquet")
 
@@ -146,6 +146,8 @@ def write(path: str | Path | None, arrays: Mapping[str, np.ndarray]) -> None:
         )
     columns = None if suffix in (".npy", ".npz") else _as_columns(arrays)
     with complete_file(path) as partial:
+        if columns is None:  # NumPy has no words for a full disk
+            check_room(partial.parent, sum(array.nbytes for array in arrays.values()))
         if suffix == ".npy":
             np.save(partial, next(iter(arrays.values())), allow_pickle=False)
         elif suffix == ".npz":

@@ -48,6 +48,8 @@ def load(path):
     Raises:
         ValueError: If it is none.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} is no plain file. Remove it to start anew.")
     try:
         flow = keras.models.load_model(path)
     except Exception as error:  # Keras raises errors of many kinds
