@@ -26,8 +26,8 @@ class DenseAttentionBlock(keras.layers.Layer):
     Args:
         depth: Number of layers of the dense block.
         growth: Channels that a layer adds.
-        attention: `"published"` or `"proper"`, the layout of the `NystromAttention`, or None for
-            a block without it.
+        attention: `"published"` or `"proper"`, the layout of the `NystromAttention`, which embeds
+            in half of the channels, rounded down; or None for a block without it.
         landmarks: See `NystromAttention`.
         heads: See `NystromAttention`.
         recompute: Whether training computes attention and dense block a second time for their
@@ -56,8 +56,11 @@ class DenseAttentionBlock(keras.layers.Layer):
         policy = self.dtype_policy
         self.attention = None
         if self.layout is not None:
-            if channels % 2:
-                raise ValueError(f"Attention embeds in half of the channels; got {channels}.")
+            if channels < 2:
+                raise ValueError(
+                    "Attention embeds in half of the channels, rounded down, and so needs two or "
+                    f"more; got {channels}."
+                )
             self.attention = NystromAttention(
                 channels // 2, self.landmarks, self.layout, self.heads, dtype=policy
             )

@@ -79,9 +79,15 @@ def test_configuration():
     np.testing.assert_array_equal(copy(x, context), net(x, context))
 
 
+def test_attention_in_an_odd_number_of_channels_embeds_in_half_rounded_down():
+    layer = block("published", (4, 4, 5))
+    assert layer.attention.embedding == 2 and layer.attention.qkv.filters == 6
+    assert layer(random(3, 4, 4, 5)).shape == (3, 4, 4, 5)
+
+
 def test_errors():
-    with pytest.raises(ValueError, match="half of the channels; got 5"):
-        layers.DenseAttentionBlock(2, 3).build((None, 4, 4, 5))
+    with pytest.raises(ValueError, match=r"half of the channels, .* two or more; got 1"):
+        layers.DenseAttentionBlock(2, 3).build((None, 4, 4, 1))
     with pytest.raises(ValueError, match="width must be an integer, at least 1; got 0"):
         layers.CouplingNetwork(8, 0, [])
     net = layers.CouplingNetwork(8, 6, [], context_size=2)
