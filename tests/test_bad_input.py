@@ -55,6 +55,10 @@ def plain(**arguments):
     return ResidualFlow((2,), **{"blocks": 1, "widths": (2,), **arguments})
 
 
+def plain_image(**arguments):
+    return ResidualFlow((4, 4, 1), **{"blocks": (1,), "widths": (2, 2), **arguments})
+
+
 SMALL = {"units": (1,), "modules": (1,), "growth": 0, "width": 4, "coupling_depth": 1}
 SMALL |= {"coupling_growth": 2, "attention": None, "dequantization": "uniform"}
 
@@ -92,6 +96,8 @@ CONSTRUCTORS = [
     (image, "alpha", (-0.1, 0.5, NAN, "0.1", True)),
     (image, "squeeze_first", FLAG),
     (image, "factor_out", FLAG),
+    (image, "first_actnorm", FLAG),
+    (plain_image, "first_activation", FLAG),
     (image, "fully_connected", ({"blocks": -1}, {"size": 0}, {"blokcs": 1}, 4, "four")),
     (plain, "widths", ((), "44", (1.5,), (0,), 3)),
     (denseflow, "units", ((), "1", (0,), (1.5,), 1)),

@@ -118,6 +118,9 @@ def test_order_of_the_steps():
         Logit, Squeeze, ResidualBlock, Squeeze, ResidualBlock, Flatten, ResidualBlock,
     ]  # fmt: skip
     assert flow.latent_shape == (16,)
+    flow = ResidualFlow((4, 4, 1), **{**PLAIN, "first_actnorm": False, "first_activation": True})
+    assert kinds(flow.transform.steps)[:4] == [UniformDequantization, Logit, ResidualBlock, ActNorm]
+    assert all(layer.activation is not None for layer in flow.blocks[0].net.layers)
     flow = ResidualFlow((4, 4, 1), **{**PLAIN, "factor_out": True, "fully_connected": None})
     *outer, last = flow.transform.steps
     assert kinds(outer)[-2:] == [ActNorm, Squeeze] and isinstance(last, FactorOut)

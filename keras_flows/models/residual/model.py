@@ -32,7 +32,8 @@ _ON_IMAGES = {
     "actnorm": True,
     "log_det": Unbiased("poisson"),
 }
-_FOR_IMAGES = ("bits", "alpha", "squeeze_first", "fully_connected", "factor_out")
+_FLAGS_FOR_IMAGES = ("squeeze_first", "first_actnorm", "first_activation", "factor_out")
+_FOR_IMAGES = ("bits", "alpha", "fully_connected", *_FLAGS_FOR_IMAGES)
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -111,7 +112,7 @@ class _ResidualModel(ModelFlow):
                 f"(height, width, channels); got {event_shape}."
             )
         for name in _FOR_IMAGES:
-            if not on_images and getattr(a, name) != default(self, name):
+            if name in vars(a) and not on_images and getattr(a, name) != default(self, name):
                 raise ValueError(
                     f"{name} is for images; this flow is on vectors, of shape {event_shape}."
                 )
@@ -126,8 +127,9 @@ class _ResidualModel(ModelFlow):
             checks.number(
                 a.block_bound, "block_bound", checks.TINY, 1.0 - checks.EPSILON, "in (0, 1)"
             )
-        for name in ("actnorm", "squeeze_first", "factor_out"):
-            checks.flag(getattr(a, name), name)
+        for name in ("actnorm", *_FLAGS_FOR_IMAGES):
+            if name in vars(a):
+                checks.flag(getattr(a, name), name)
         if on_images:
             checks.counts(a.blocks, "blocks, the residual blocks at every scale of an image,")
         else:
@@ -196,6 +198,7 @@ class IDenseNet(_ResidualModel):
         fully_connected: The `FullyConnected` blocks behind the last scale: a matrix to 64 features,
             `depth` Dense Layers, a matrix back.
         factor_out: Whether half the channels leave at the end of every scale but the last.
+        first_actnorm: With `actnorm`, whether one stands before the first block of an image too.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: `"float32"` or `"float64"`.
@@ -226,6 +229,7 @@ class IDenseNet(_ResidualModel):
         squeeze_first=False,
         fully_connected=FullyConnected(4, 32),
         factor_out=False,
+        first_actnorm=True,
         context_shape=None,
         context_embedding=None,
         dtype=None,
@@ -273,8 +277,9 @@ class ResidualFlow(_ResidualModel):
 
     g is (activation, linear) for every width and once more for the output. On vectors, linear is
     a matrix; on images the first and last are 3×3 convolutions, those between 1×1, and the first
-    block starts without its activation. The defaults are the baselines of the i-DenseNet paper
-    (501,830 trainable parameters on 2-D data, 25,174,129 on CIFAR-10).
+    block starts without its activation unless told otherwise. Behind a hidden layer, `clipswish`
+    makes twice its width. The defaults are the baselines of the i-DenseNet paper (501,830
+    trainable parameters on 2-D data, 25,174,129 on CIFAR-10).
 
     Source: Chen et al. 2019, *Residual Flows for Invertible Generative Modeling*.
 
@@ -293,6 +298,9 @@ class ResidualFlow(_ResidualModel):
         squeeze_first: See `IDenseNet`.
         fully_connected: The `FullyConnected` blocks behind the last scale, of two hidden layers.
         factor_out: See `IDenseNet`.
+        first_actnorm: See `IDenseNet`.
+        first_activation: Whether the first block on an image starts with its activation too, as
+            the others do.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: `"float32"` or `"float64"`.
@@ -319,6 +327,8 @@ class ResidualFlow(_ResidualModel):
         squeeze_first=False,
         fully_connected=FullyConnected(4, 128),
         factor_out=False,
+        first_actnorm=True,
+        first_activation=False,
         context_shape=None,
         context_embedding=None,
         dtype=None,

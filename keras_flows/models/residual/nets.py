@@ -72,7 +72,8 @@ class PlainNets(Nets):
         sizes = [None] * (len(widths) + 1)
         if len(shape) == 3:
             sizes = [3, *[1] * (len(widths) - 1), 3]
-            activations[0] = None if first else activations[0]
+            if first and not self.arguments.first_activation:
+                activations[0] = None
         layers = [
             ConditionedDense(width, **{**self.hidden, "activation": activation}, kernel_size=size)
             for width, activation, size in zip(widths, activations, sizes, strict=False)

@@ -17,8 +17,9 @@ class Steps:
     """Makes the steps of a flow.
 
     On vectors: `[ActNorm]`, then blocks × (residual block, `[ActNorm]`). On images: dequantization
-    and logit; then scales, each of which is such a sequence (ActNorm first in the first), with a
-    squeeze between them; then fully connected blocks on the flattened image.
+    and logit; then scales, each of which is such a sequence (an ActNorm in front in the first only,
+    unless told otherwise), with a squeeze between them; then fully connected blocks on the
+    flattened image.
 
     Args:
         nets: The `Nets` of the blocks.
@@ -54,7 +55,7 @@ class Steps:
 
     def _blocks(self, shape, number, first):
         """`number` residual blocks, with an ActNorm in front of those that come first."""
-        steps = self._actnorm() if first else []
+        steps = self._actnorm() if first and self.arguments.first_actnorm else []
         for i in range(number):
             steps += self._block(self.nets.block(shape, first and i == 0))
         return steps
