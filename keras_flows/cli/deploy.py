@@ -17,6 +17,13 @@ class Format(StrEnum):
     onnx = "onnx"
 
 
+class DType(StrEnum):
+    """What a flow computes in."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
 @command
 def export(
     handle: Handle,
@@ -120,15 +127,23 @@ def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="Published checkpoint: .npz, .pt or .pth")],
     folder: Annotated[Path, typer.Argument(help="Preset folder to write")],
     config: Annotated[Path, typer.Option(help="JSON file with its configuration")],
+    dtype: Annotated[DType, typer.Option(help="Of the flow")] = DType.float32,
+    ema: Annotated[
+        bool,
+        typer.Option("--ema/--no-ema", help="Whether to take moving averages of the weights"),
+    ] = True,
+    converge: Annotated[
+        bool,
+        typer.Option("--converge", help="Bring the spectral norms to convergence"),
+    ] = False,
     as_json: Json = False,
 ):
     """Turn a published checkpoint into a preset folder."""
-    from keras_flows import zoo
-    from keras_flows.zoo import preset
+    from keras_flows.zoo.card import flat
+    from keras_flows.zoo.import_preset import import_to_preset
 
-    preset.check_target(folder)
-    flow = zoo.import_checkpoint(file, config)
-    metadata = flow.save_to_preset(folder, summary=f"Imported from {file.name}.")
+    with working(f"importing {file}, and measuring what is written"):
+        metadata = import_to_preset(file, folder, config, dtype.value, ema, converge)
     if as_json:
         print_json(metadata.model_dump())
         return
@@ -139,4 +154,4 @@ def import_checkpoint(
     ]
     if metadata.lipschitz:
         rows.append(("largest Lipschitz bound", f"{metadata.largest_bound:.6f}"))
-    print_table(f"saved to {folder}", ("", ""), rows)
+    print_table(f"saved to {folder}", ("", ""), [*rows, *flat(metadata.training)])

@@ -60,6 +60,7 @@ def round_trip(
     seed: int = 0,
     batch_size: int = 100,
     progress: Callable[[int], object] | None = None,
+    converge: bool = True,
 ) -> RoundTrip:
     """Encodes examples, decodes their latents and compares.
 
@@ -74,6 +75,7 @@ def round_trip(
         seed: Of the noise that encoding draws.
         batch_size: Examples at a time.
         progress: Called with the number of examples after every batch.
+        converge: Whether to look at the flow with its spectral norms converged, as it is evaluated.
 
     Returns:
         A `RoundTrip`.
@@ -92,7 +94,8 @@ def round_trip(
     data, contexts = caller.checked(x, context)
     parts = []
     with upkeep.restored(flow):
-        flow.converge()
+        if converge:
+            flow.converge()
         for start, part, context in in_batches(flow, data, contexts, batch_size):
             made = caller.run(_round_trip, part, context, seed=(seed, start), explain=False)
             parts.append(made)

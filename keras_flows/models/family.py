@@ -15,14 +15,18 @@ class Published:
 
     Attributes:
         describes: Whether a configuration, a dictionary, is one of this family's training script.
-        flow: From such a configuration and a dtype to the flow, built, with fresh weights.
+        flow: From such a configuration, a dtype and the shapes of the arrays by name to the flow,
+            built, with fresh weights.
         weights: From a flow of the family to its `Weight`s, what a checkpoint holds for it.
+        contradicted: From a configuration and the shapes of the arrays by name to the options that
+            the arrays contradict: dictionary from name to a tuple of the values that would fit.
         ignored: The last parts of the names of arrays that a density does not need.
     """
 
     describes: Callable[[dict], bool]
-    flow: Callable[[dict, str], Flow]
+    flow: Callable[[dict, str, dict], Flow]
     weights: Callable[[Flow], list[Weight]]
+    contradicted: Callable[[dict, dict], dict[str, tuple]]
     ignored: tuple[str, ...] = ()
 
 

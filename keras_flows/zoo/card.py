@@ -39,7 +39,7 @@ def render(metadata, picture=None, handle=None):
         f"## Out of distribution\n\n{scope.out_of_distribution(metadata)}",
         _columns(metadata),
         "## Facts\n\n" + _table(_facts(metadata)),
-        "## Training\n\n" + (_table(_flat(metadata.training)) or "Not recorded."),
+        "## Training\n\n" + (_table(flat(metadata.training)) or "Not recorded."),
         "## Versions\n\n" + _table(metadata.versions.items()),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -182,11 +182,11 @@ def _facts(metadata):
     )
 
 
-def _flat(values, prefix=""):
+def flat(values, prefix=""):
     """Nested dictionaries as rows, their keys joined by dots."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -4,50 +4,73 @@ Which family a checkpoint is of, and what its arrays are called, is each family'
 (`keras_flows.models.family.Published`); reading, checking and filling are here, the same for all.
 """
 
-import argparse
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_flows.files import UNREADABLE
+from keras_flows.flow import Flow
 from keras_flows.models.registry import FAMILIES, MODELS
+from keras_flows.zoo import pytorch
 
 
-def import_checkpoint(path, config, dtype="float32"):
+def import_checkpoint(path, config, dtype="float32", ema=True):
     """Reads a checkpoint of a published PyTorch implementation into a flow.
 
     Supported are the i-DenseNets and Residual Flows on two-dimensional data and on images of
     Perugachi-Diaz et al. 2021 and Chen et al. 2019, in the names and layouts of their training
     scripts. The flow computes what they compute in evaluation, with the stored power-iteration
-    vectors. Supported are also the DenseFlows of Grcić et al. 2021.
+    vectors; saving a flow brings these to convergence, unless told otherwise
+    (`keras_flows.zoo.save`). Supported are also the DenseFlows of Grcić et al. 2021.
 
     >>> flow = kf.zoo.import_checkpoint("checkpt.pth", {"act": "swish", "nblocks": 10, …})
 
     Args:
-        path: An `.npz` file of the state dict (where keys start with `state/`, only those are
-            read), or a `.pt` or `.pth` file of one or of a dictionary with a `state_dict` or, of
-            a DenseFlow, a `model`, which needs torch and is loaded with `weights_only=True`.
+        path: A `.pt` or `.pth` file of the state dict, or of a dictionary with a `state_dict` or,
+            of a DenseFlow, a `model`, as the training scripts save them; torch is not needed, and
+            no code of the file runs. Or an `.npz` file of the state dict (where keys start with
+            `state/`, only those are read). A prefix `module.` of all names is left out.
         config: The options of the published training script (see `published_flow` in the
             `checkpoint` modules of `keras_flows.models.residual` and `.denseflow`), or the
             serialised configuration of a flow of this library (`class_name` and `config`), either
             as a dictionary or as the path of a JSON file.
         dtype: `"float32"` or `"float64"`.
+        ema: Whether to read the moving averages of the weights where a PyTorch file has an `ema`
+            beside its state dict, as the published evaluations do.
 
     Returns:
         An `IDenseNet`, a `ResidualFlow` or a `DenseFlow`.
 
     Raises:
         ValueError: If the file or the configuration cannot be read or is of an unsupported kind,
-            or arrays are missing, unknown, of the wrong shape or not finite; all are listed.
-        ImportError: If a PyTorch file is given and torch is not installed.
+            or arrays are missing, unknown, of the wrong shape or not finite; all are listed, or
+            the options that would fit the arrays are.
     """
+    return read(path, config, dtype, ema).flow
+
+
+class Imported(NamedTuple):
+    """An imported flow.
+
+    Attributes:
+        flow: The flow.
+        averaged: Whether its weights are moving averages.
+    """
+
+    flow: Flow
+    averaged: bool
+
+
+def read(path, config, dtype="float32", ema=True):
+    """An `Imported`; see `import_checkpoint`."""
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {dtype!r}.")
-    state = _read_state(Path(path))
-    flow, published = _flow(_read_config(config), dtype)
-    _fill(flow, published, state, path)
-    return flow
+    arrays, averaged = _read_arrays(Path(path), ema)
+    flow, weights = _made(_read_config(config), dtype, arrays, path)
+    _fill(weights, arrays)
+    return Imported(flow, averaged)
 
 
 # Files --------------------------------------------------------------------------------------------
@@ -67,71 +90,112 @@ def _read_config(config):
     return content
 
 
-def _read_state(path):
-    """The arrays of a checkpoint by name."""
+def _read_arrays(path, ema):
+    """The arrays of a checkpoint by name, and whether they are moving averages."""
     readers = {".npz": _read_npz, ".pt": _read_torch, ".pth": _read_torch}
     if path.suffix not in readers:
         raise ValueError(f"A checkpoint is a {', '.join(readers)} file; got {path}.")
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
-    return readers[path.suffix](path)
+    arrays, averaged = readers[path.suffix](path, ema)
+    # Trained on several devices.
+    prefix = "module." if all(name.startswith("module.") for name in arrays) else ""
+    return {name.removeprefix(prefix): array for name, array in arrays.items()}, averaged
 
 
-def _read_npz(path):
+def _read_npz(path, ema):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except UNREADABLE as error:
         raise ValueError(f"{path} is not a readable .npz file of arrays: {error}.") from error
     prefix = "state/" if any(name.startswith("state/") for name in arrays) else ""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+    kept = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    return kept, False
 
 
-def _read_torch(path):
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path} needs PyTorch: install torch, or write the state dict to an .npz file "
-            "where it is installed: numpy.savez(path, **{name: tensor.numpy() for name, tensor in "
-            "state_dict.items()})."
-        ) from error
-    try:
-        # The training scripts keep their command-line options beside the state dict, in a plain
-        # record without code.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises errors of many kinds
-        raise ValueError(
-            f"{path} cannot be read as weights only. If it holds other Python objects beside the "
-            "state dict (an EMA, an optimizer), write the state dict alone, where it was trained: "
-            f"torch.save(content['state_dict'], path). PyTorch says: {error}"
-        ) from error
+def _read_torch(path, ema):
+    content = pytorch.read(path)
+    state = content
     if isinstance(content, dict):
-        content = content.get("state_dict", content.get("model", content))
-    if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
+        state = content.get("state_dict", content.get("model", content))
+    if not _of_tensors(state):
         raise ValueError(f"{path} must hold a state dict, names with tensors.")
-    # No copies, except of what NumPy does not have.
-    return {
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
-        for name, tensor in content.items()
-    }
+    averages = {}
+    if ema and state is not content and content.get("ema") is not None:
+        averages = getattr(content["ema"], "shadow_params", None)
+        if not _of_tensors(averages) or not averages.keys() <= state.keys():
+            raise ValueError(
+                f"{path} has moving averages of its weights (`ema`) in a form that is not known: "
+                "needed are `shadow_params`, some of the names of the state dict with tensors. "
+                "Without them (ema=False, or --no-ema) the weights are those of the last step of "
+                "training, of which published evaluations are not."
+            )
+    try:
+        arrays = {name: tensor.numpy() for name, tensor in {**state, **averages}.items()}
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable PyTorch file: {error}.") from error
+    return arrays, bool(averages)
+
+
+def _of_tensors(values):
+    return isinstance(values, dict) and all(
+        isinstance(value, pytorch.Tensor) for value in values.values()
+    )
 
 
 # Configurations -----------------------------------------------------------------------------------
 
 
-def _flow(config, dtype):
-    """The flow of a configuration, built, with fresh weights, and how its checkpoints are read."""
-    published = [family.published for family in FAMILIES if family.published is not None]
+def _made(config, dtype, arrays, path):
+    """The flow of a configuration, built, that the arrays fit, and its `Weight`s."""
+    published = _published(config)
+    own = "class_name" in config
+    shapes = {name: array.shape for name, array in arrays.items()}
+
+    def make(config):
+        """A flow, its `Weight`s, and how the arrays do not fit them."""
+        flow = _own_flow(config, dtype) if own else published.flow(config, dtype, shapes)
+        weights = list(published.weights(flow))
+        return flow, weights, _problems(weights, published.ignored, arrays)
+
+    def hint():
+        """A sentence on the options of a training script that would fit; empty where none would."""
+        options = {} if own else published.contradicted(config, shapes)
+        if not options:
+            return ""
+        changed = {name: values[0] for name, values in options.items()}
+        then = ""
+        try:
+            if make({**config, **changed})[2]:
+                return ""
+        except ValueError as error:
+            then = f" With that: {error}"
+        fitting = "; ".join(
+            f"{name} {' or '.join(map(repr, values))} "
+            f"({f'not {config[name]!r}' if name in config else 'which is not given'})"
+            for name, values in options.items()
+        )
+        return f" What the arrays fit is {fitting}.{then}"
+
+    try:
+        flow, weights, problems = make(config)
+    except ValueError as error:
+        raise ValueError(f"{error}{hint()}") from error
+    if problems:
+        start = f"{path} does not fit the {type(flow).__name__} of this configuration"
+        listed = ":\n  " + "\n  ".join(sorted(problems))
+        other = hint()
+        raise ValueError(f"{start}.{other}" if other else start + listed)
+    return flow, weights
+
+
+def _published(config):
+    """How the checkpoints of a configuration's family are read."""
     if "class_name" not in config:
-        for one in published:
-            if one.describes(config):
-                return one.flow(config, dtype), one
+        for family in FAMILIES:
+            if family.published is not None and family.published.describes(config):
+                return family.published
         raise ValueError(
             "The configuration is none of a published flow. It needs the options of the published "
             "training script, or the `class_name` and `config` of a flow of this library."
@@ -145,22 +209,26 @@ def _flow(config, dtype):
     (family,) = (family for family in FAMILIES if model in family.models)
     if family.published is None:
         raise ValueError(f"There are no published checkpoints of a {model.__name__}.")
-    flow = model.from_config({**config["config"], "dtype": dtype})
+    return family.published
+
+
+def _own_flow(config, dtype):
+    """The flow of a configuration of this library."""
+    flow = MODELS[config["class_name"]].from_config({**config["config"], "dtype": dtype})
     if flow.context_shape is not None:
         raise ValueError("Published checkpoints have no context; this configuration has one.")
-    return flow, family.published
+    return flow
 
 
 # Filling ------------------------------------------------------------------------------------------
 
 
-def _fill(flow, published, state, path):
-    """Checks the arrays against the family's table and assigns them."""
-    weights = list(published.weights(flow))
+def _problems(weights, ignored, arrays):
+    """How arrays do not fit the `Weight`s of a flow, a list of texts."""
     shapes = {}
     for weight in weights:
         shapes.update(weight.shapes)
-    given = {n: a for n, a in state.items() if n.rpartition(".")[2] not in published.ignored}
+    given = {n: a for n, a in arrays.items() if n.rpartition(".")[2] not in ignored}
     # A convolution there records whether it was run once; an ActNorm needs that.
     given = {n: a for n, a in given.items() if n in shapes or not n.endswith(".initialized")}
     problems = [
@@ -175,11 +243,11 @@ def _fill(flow, published, state, path):
             problems.append(f"dtype: {name} {array.dtype}, needed numbers")
         elif not np.all(np.isfinite(array)):
             problems.append(f"NaN or infinity: {name} {array.shape}")
-    if problems:
-        raise ValueError(
-            f"{path} does not fit the {type(flow).__name__} of this configuration:\n  "
-            + "\n  ".join(sorted(problems))
-        )
+    return problems
+
+
+def _fill(weights, arrays):
+    """Assigns the arrays that fit."""
     for weight in weights:
-        arrays = (np.asarray(given[name], "float64") for name in weight.shapes)
-        weight.variable.assign(weight.convert(*arrays))
+        parts = (np.asarray(arrays[name], "float64") for name in weight.shapes)
+        weight.variable.assign(weight.convert(*parts))

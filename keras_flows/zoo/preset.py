@@ -45,13 +45,14 @@ def save(
     licence="apache-2.0",
     picture=None,
     data_licence=None,
+    converge=True,
 ):
     """Writes a flow as a preset folder.
 
-    The spectral norms are brought to convergence, the blocks certified, and the round trip of
-    the inverse measured, before anything is written; an existing preset is replaced only by a
-    complete new one. Files in its folder that are none of the preset's stay there, and a link to
-    the folder stays a link.
+    The spectral norms are brought to convergence (unless told otherwise), the blocks certified,
+    and the round trip of the inverse measured, before anything is written; an existing preset is
+    replaced only by a complete new one. Files in its folder that are none of the preset's stay
+    there, and a link to the folder stays a link.
 
     Args:
         flow: The `keras_flows.Flow`.
@@ -64,6 +65,8 @@ def save(
         licence: SPDX identifier in lower case.
         picture: Path of a PNG file to include, or None.
         data_licence: The licence of the data, where `keras_flows.zoo.known_data` does not have it.
+        converge: Whether to bring the spectral norms to convergence; False to keep an imported
+            flow as it was published.
 
     Returns:
         The `Metadata` written.
@@ -78,7 +81,8 @@ def save(
     folder = Path(folder)
     check_target(folder)
     parts.check_schema(flow)
-    flow.converge()
+    if converge:
+        flow.converge()
     bounds = flow.certify().bounds
     with complete_folder(folder, _names(folder)) as partial:
         config = _config(flow, name or folder.name)
@@ -104,7 +108,7 @@ def save(
             data=data,
             test=test,
             lipschitz=bounds,
-            inverse=_inverse(flow),
+            inverse=_inverse(flow, converge),
             training=training or {},
             columns=parts.columns(flow.schema),
             calibration=parts.calibrated(flow.calibration),
@@ -265,7 +269,7 @@ def _estimator(flow):
     return ", ".join(sorted(kinds)) or None
 
 
-def _inverse(flow):
+def _inverse(flow, converge):
     """The tolerance of the inverse, and the largest round-trip error on the flow's samples."""
     blocks = flow.blocks
     if not blocks or flow.noise_shape("decode") != (0,):
@@ -275,7 +279,7 @@ def _inverse(flow):
     if flow.context_shape is not None:
         context = np.zeros((examples, *flow.context_shape), "float32")
     x = flow.sample(examples, seed=0, context=context)
-    result = round_trip(flow, x, context)
+    result = round_trip(flow, x, context, converge=converge)
     if result.refused:
         raise ConvergenceError(
             f"The flow does not decode {result.refused:.1%} of {examples:,} samples "

@@ -45,13 +45,13 @@ def weights():
     return list(table(published()))
 
 
-def published():
+def published(event_shape=(4, 8, 1), width=(4, 6), landmarks=(4, 2)):
     flow = kf.models.DenseFlow(
-        (4, 8, 1),
+        event_shape,
         units=(2, 1),
         modules=(1, 2),
         growth=1,
-        width=(4, 6),
+        width=width,
         coupling_depth=2,
         coupling_growth=3,
         bits=3,
@@ -59,7 +59,7 @@ def published():
             "class_name": "variational",
             "config": {"steps": 1, "width": 4, "depth": 1, "growth": 3, "context": 3},
         },
-        landmarks=(4, 2),
+        landmarks=landmarks,
         dtype="float64",
     )
     return flow
@@ -149,6 +149,72 @@ def test_a_singular_matrix_is_an_error(written):
     arrays["transforms.3.blocks.0.transforms.0.transforms.1.weight"][:] = 1.0
     with pytest.raises(ValueError, match="has no inverse"):
         kf.zoo.import_checkpoint(written(arrays), configuration())
+
+
+# The options of the training script, and a width whose half is no whole number.
+SCRIPT = {
+    **{name: CONFIG[name] for name in ("growth_rate", "coupling_depth", "coupling_growth")},
+    **{name: CONFIG[name] for name in ("num_bits", "dequant")},
+    "data_shape": [1, 8, 8],
+    "block_conf": [2, 1],
+    "layers_conf": [1, 2],
+    "layer_mid_chnls": [5, 6],
+}
+
+
+@pytest.fixture(scope="module")
+def script_state():
+    """Random arrays of the published model of those options, trained on several devices."""
+    rng, arrays = np.random.default_rng(0), {}
+    flow = published(event_shape=(8, 8, 1), width=(5, 6), landmarks=4)
+    for weight in table(flow):
+        for name, shape in weight.shapes.items():
+            if len(shape) == 2:
+                arrays[f"module.{name}"] = np.eye(*shape)
+            elif name.endswith("running_var"):
+                arrays[f"module.{name}"] = rng.uniform(0.5, 1.0, shape)
+            else:
+                arrays[f"module.{name}"] = 0.1 * rng.standard_normal(shape)
+    return arrays
+
+
+def test_options_of_the_training_script_and_an_odd_width(written, script_state):
+    flow = kf.zoo.import_checkpoint(written(script_state), SCRIPT)
+    assert flow.get_config()["width"] == [5, 6] and flow.event_shape == (8, 8, 1)
+    coupling = flow.transform.steps[3].units[1].steps[0].steps[2]
+    attention = coupling.net.blocks[0].attention
+    assert attention.embedding == 2 and attention.qkv.kernel.shape == (1, 1, 5, 6)
+    name = (
+        "module.transforms.3.blocks.1.transforms.0.transforms.2.coupling_net.0.dn.transform.1.mha"
+    )
+    expected = np.transpose(script_state[f"{name}.out_transform.weight"], (2, 3, 1, 0))
+    np.testing.assert_allclose(attention.output_conv.kernel, expected, rtol=1e-6)
+    x = np.random.default_rng(0).integers(8, size=(2, 8, 8, 1))
+    assert np.all(np.isfinite(flow.log_prob(x, seed=0)))
+
+
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ({"block_conf": [1, 2]}, "block_conf [2, 1] (not [1, 2])"),
+        ({"layers_conf": [1, 1]}, "layers_conf [1, 2] (not [1, 1])"),
+        ({"layer_mid_chnls": [6, 6]}, "layer_mid_chnls [5, 6] (not [6, 6])"),
+        ({"growth_rate": 2}, "growth_rate 1 (not 2)"),
+        ({"data_shape": [3, 8, 8]}, "data_shape [1, 8, 8] (not [3, 8, 8])"),
+        ({"coupling_growth": 4}, "coupling_growth 3 (not 4)"),
+        ({"coupling_depth": 1}, "coupling_depth 2 (not 1)"),
+    ],
+)
+def test_options_that_the_arrays_contradict(written, script_state, said, fits):
+    with pytest.raises(ValueError) as error:
+        kf.zoo.import_checkpoint(written(script_state), {**SCRIPT, **said})
+    assert f"What the arrays fit is {fits}." in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["block_conf", "layers_conf"])
+def test_an_option_of_the_script_is_enough_to_know_the_family(written, name):
+    with pytest.raises(ValueError, match="configuration of a DenseFlow lacks data_shape"):
+        kf.zoo.import_checkpoint(written({}), {name: [1, 1]})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tests.layers.lipschitz.test_spectral_conv import matrix
 
 # The options of the training script, with what its flow is given beside them.
 PLAIN = {
-    "input_size": [64, 1, 4, 4],
+    "input_size": [64, 1, 8, 8],
     "init_layer": "LogitTransform(0.05)",
     "nblocks": "1-1",
     "act": "swish",
@@ -18,9 +18,9 @@ PLAIN = {
     "n_lipschitz_iters": None,
     "sn_tol": 1e-3,
     "kernels": "3-1-3",
-    "idim": 3,
+    "idim": 4,
     "fc_end": True,
-    "fc_idim": 5,
+    "fc_idim": 6,
     "actnorm": True,
     "preact": True,
     "first_resblock": True,
@@ -47,16 +47,22 @@ class State:
     Images are channels first, and a convolution is its matrix on flat images.
     """
 
-    def __init__(self, seed=0):
-        self.random, self.arrays = np.random.default_rng(seed), {}
+    def __init__(self, config, seed=0):
+        self.config, self.random, self.arrays = config, np.random.default_rng(seed), {}
 
     def draw(self, name, *shape):
         self.arrays[name] = self.random.normal(size=shape)
         return self.arrays[name]
 
     def activation(self, name, x):
-        beta = np.log1p(np.exp(self.draw(f"{name}.beta", 1)))
-        return x / (1.0 + np.exp(-beta * x)) / 1.1
+        if self.config["act"] == "CLipSwish":
+            both = np.concatenate([x, -x], axis=1)
+            return self._swish(self.draw(f"{name}.swish.beta", 1), both) / 1.004
+        return self._swish(self.draw(f"{name}.beta", 1), x)
+
+    @staticmethod
+    def _swish(beta, x):
+        return x / (1.0 + np.exp(-np.log1p(np.exp(beta)) * x)) / 1.1
 
     def linear(self, name, x, units):
         """On vectors `(batch, features)`."""
@@ -99,41 +105,81 @@ class State:
         self.arrays[f"{name}.initialized"] = np.array(1)
         return (x + bias.reshape(shape)) * np.exp(weight.reshape(shape))
 
+    def net(self, name, x, widths, apply, starts):
+        """A plain network: linear maps with an activation between, and one first if it `starts`."""
+        i = 0
+        for k, width in enumerate(widths):
+            if k or starts:
+                x, i = self.activation(f"{name}.{i}", x), i + 1
+            x, i = apply(f"{name}.{i}", x, width, k), i + 1
+        return x
 
-def plain_encode(state, x):
-    """The latent of the published flow of `PLAIN`, `(batch, channels, height, width)`."""
-    s = 0.05 + 0.9 * x
-    x = state.actnorm("transforms.0.chain.1", np.log(s) - np.log(1.0 - s))
-    name = "transforms.0.chain.2.nnet"
-    h = state.convolution(f"{name}.0", x, 3, 3)
-    h = state.convolution(f"{name}.2", state.activation(f"{name}.1", h), 3, 1)
-    x = x + state.convolution(f"{name}.4", state.activation(f"{name}.3", h), 1, 3)
-    x = state.actnorm("transforms.0.chain.3", x)
-    # Squeezed, a 2x2 square in the order (dy, dx) inside a channel.
-    x = x.reshape(-1, 1, 2, 2, 2, 2).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4, 2, 2)
-    name = "transforms.1.chain.0.nnet"
-    h = state.convolution(f"{name}.1", state.activation(f"{name}.0", x), 3, 3)
-    h = state.convolution(f"{name}.3", state.activation(f"{name}.2", h), 3, 1)
-    x = x + state.convolution(f"{name}.5", state.activation(f"{name}.4", h), 4, 3)
-    x = state.actnorm("transforms.1.chain.1", x).reshape(len(x), -1)
-    for k in (2, 4, 6, 8):
-        name, h = f"transforms.1.chain.{k}.nnet.nnet", x
-        for i, units in ((1, 5), (3, 5), (5, 16)):
-            h = state.linear(f"{name}.{i}", state.activation(f"{name}.{i - 1}", h), units)
-        x = state.actnorm(f"transforms.1.chain.{k + 1}.fc_module", x + h)
-    return x.reshape(-1, 4, 2, 2)
+    def block(self, name, x, starts):
+        """A residual block of convolutions, of 3, 1 and 3 pixels a side."""
+
+        def apply(name, x, filters, k):
+            return self.convolution(name, x, filters, (3, 1, 3)[k])
+
+        filters = self.config["idim"] // (2 if self.config["act"] == "CLipSwish" else 1)
+        return x + self.net(name, x, (filters, filters, x.shape[1]), apply, starts)
+
+    def vector_block(self, name, x):
+        """A residual block of matrices."""
+        size = self.config["fc_idim"] // (2 if self.config["act"] == "CLipSwish" else 1)
+        widths = (size, size, x.shape[1])
+        return x + self.net(name, x, widths, lambda name, x, n, _: self.linear(name, x, n), True)
+
+    def encode(self, x):
+        """What leaves the scales one by one, and what is left: images, channels first."""
+        c, left = self.config, []
+        s = 0.05 + 0.9 * x
+        x = np.log(s) - np.log(1.0 - s)
+        scales = min(len(c["nblocks"].split("-")), len(bin(x.shape[2])) - 4)
+        for scale in range(scales):
+            prefix, k, last = f"transforms.{scale}.chain", int(scale == 0), scale == scales - 1
+            first = c["first_resblock"] and scale == 0
+            if first and c["actnorm"]:
+                x, k = self.actnorm(f"{prefix}.{k}", x), k + 1
+            for i in range(int(c["nblocks"].split("-")[scale])):
+                # The last scale has no first block, though it may be the only one.
+                starts = last or not (first and i == 0)
+                x, k = self.block(f"{prefix}.{k}.nnet", x, starts), k + 1
+                if c["actnorm"]:
+                    x, k = self.actnorm(f"{prefix}.{k}", x), k + 1
+            if not last:
+                x = squeezed(x)
+                if c["factor_out"]:
+                    kept = x.shape[1] // 2
+                    left, x = [*left, x[:, kept:]], x[:, :kept]
+        shape, x = x.shape, x.reshape(len(x), -1)
+        for _ in range(4 * c["fc_end"]):
+            x = self.vector_block(f"{prefix}.{k}.nnet.nnet", x)
+            x, k = self.actnorm(f"{prefix}.{k + 1}.fc_module", x), k + 2
+        return [*left, x.reshape(shape)]
+
+
+def squeezed(x):
+    """A 2x2 square in the order (dy, dx) inside a channel."""
+    n, channels, height, width = x.shape
+    x = x.reshape(n, channels, height // 2, 2, width // 2, 2).transpose(0, 1, 3, 5, 2, 4)
+    return x.reshape(n, 4 * channels, height // 2, width // 2)
+
+
+def latent(parts):
+    """The same numbers as a latent here."""
+    return np.concatenate([np.moveaxis(part, 1, -1).reshape(len(part), -1) for part in parts], 1)
 
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(1).uniform(size=(3, 1, 4, 4))
+    return np.random.default_rng(1).uniform(size=(3, 1, 8, 8))
 
 
 @pytest.fixture(scope="module")
 def plain(images):
-    state = State()
-    z = plain_encode(state, images)
-    return state.arrays, np.moveaxis(z, 1, -1).reshape(len(z), -1)
+    state = State(PLAIN)
+    z = state.encode(images)
+    return state.arrays, latent(z)
 
 
 def test_an_imported_residual_flow_computes_what_was_published(written, plain, images):
@@ -142,6 +188,68 @@ def test_an_imported_residual_flow_computes_what_was_published(written, plain, i
     assert type(flow) is kf.models.ResidualFlow
     x = np.moveaxis(images, 1, -1)
     np.testing.assert_allclose(flow.encode(x, seed=0), z, rtol=1e-9, atol=1e-11)
+
+
+SMALLER = {**PLAIN, "fc_end": False}
+VARIANTS = {
+    "concatenated": {**PLAIN, "act": "CLipSwish"},
+    "factored": {**SMALLER, "factor_out": True, "nblocks": "1-2"},
+    "no first block": {**SMALLER, "first_resblock": False},
+    "one scale": {**SMALLER, "nblocks": "2"},
+    "more scales than the image has": {**SMALLER, "nblocks": "1-1-9"},
+    "without ActNorm": {**SMALLER, "actnorm": False, "act": "CLipSwish"},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_compute_what_was_published(written, images, name):
+    config = VARIANTS[name]
+    state = State(config)
+    z = state.encode(images)
+    flow = kf.zoo.import_checkpoint(written(state.arrays), config, dtype="float64")
+    mine = np.reshape(flow.encode(np.moveaxis(images, 1, -1), seed=0), (3, -1))
+    np.testing.assert_allclose(mine, latent(z), rtol=1e-9, atol=1e-11)
+    config = flow.get_config()  # and so comes back from a preset
+    assert config["factor_out"] == (name == "factored")
+    assert config["first_actnorm"] == (name != "no first block")
+    assert config["first_activation"] == (name in ("no first block", "one scale"))
+
+
+def test_widths_of_half_the_filters_are_even(written):
+    config = {**PLAIN, "act": "CLipSwish", "idim": 5}
+    with pytest.raises(ValueError, match=r"intermediate_dim 5 \(with CLipSwish.* even number"):
+        kf.zoo.import_checkpoint(written({}), config)
+
+
+@pytest.mark.parametrize("size", [[64, 4, 4, 4], [64, 1, 8, 8]])
+def test_the_size_before_a_squeeze_or_behind_it(written, images, size):
+    config = {**SMALLER, "squeeze_first": True, "nblocks": "1", "input_size": size}
+    state = State(config)
+    z = state.encode(squeezed(images))
+    flow = kf.zoo.import_checkpoint(written(state.arrays), config, dtype="float64")
+    assert flow.event_shape == (8, 8, 1)
+    mine = np.reshape(flow.encode(np.moveaxis(images, 1, -1), seed=0), (3, -1))
+    np.testing.assert_allclose(mine, latent(z), rtol=1e-9, atol=1e-11)
+
+
+def estimator_and_bits(written, plain, **options):
+    flow = kf.zoo.import_checkpoint(written(plain[0]), {**PLAIN, **options})
+    return flow.blocks[0].log_det, flow.bits
+
+
+def test_the_number_of_terms_is_for_training_only(written, plain):
+    estimator, _ = estimator_and_bits(written, plain, n_power_series=7)
+    assert isinstance(estimator, Unbiased) and estimator.exact_terms == (3, 20)
+
+
+@pytest.mark.parametrize(
+    ("data", "bits"), [("celebahq", 4), ("celeba_5bit", 5), ("cifar10", 8), ("mnist", 8)]
+)
+def test_bits_are_those_that_the_training_script_takes(written, plain, data, bits, recwarn):
+    assert estimator_and_bits(written, plain, data=data, nbits=4)[1] == bits
+    warned = [str(one.message) for one in recwarn if one.category is UserWarning]
+    assert len(warned) == (data == "celebahq")
+    assert all("1 - 2^-4 before it adds noise" in text for text in warned)
 
 
 def test_options_reach_the_flow(written, plain, images):
@@ -159,7 +267,7 @@ def test_options_reach_the_flow(written, plain, images):
     for block in flow.blocks:
         draws += [np.ones((3, *block.event_shape)), 0.5]
     np.testing.assert_allclose(flow.encode(np.floor(x), noise=draws), z, rtol=1e-3, atol=1e-4)
-    other = {**PLAIN, "n_power_series": 7, "n_lipschitz_iters": 4}
+    other = {**PLAIN, "n_power_series_eval": 7, "n_lipschitz_iters": 4}
     flow = kf.zoo.import_checkpoint(written(arrays), other)
     assert isinstance(flow.blocks[0].log_det, PowerSeries) and flow.blocks[0].log_det.terms == 7
     assert flow.get_config()["power_iterations"] == 4
@@ -175,14 +283,14 @@ def test_a_flow_comes_back_through_its_own_configuration(written, plain, images)
 
 def test_all_that_does_not_fit_is_one_error(written, plain):
     arrays = dict(plain[0])
-    arrays["transforms.0.chain.2.nnet.0.weight"] = np.zeros((3, 3, 1, 3))
+    arrays["transforms.0.chain.2.nnet.0.weight"] = np.zeros((3, 4, 1, 3))
     del arrays["transforms.1.chain.3.fc_module.bias"]
     arrays["transforms.1.chain.9.extra"] = np.zeros(2)
     with pytest.raises(ValueError, match="does not fit the ResidualFlow") as error:
         kf.zoo.import_checkpoint(written(arrays), PLAIN)
     assert sorted(map(str.strip, str(error.value).splitlines()[1:])) == [
-        "missing: transforms.1.chain.3.fc_module.bias (16,)",
-        "shape: transforms.0.chain.2.nnet.0.weight (3, 3, 1, 3), needed (3, 1, 3, 3)",
+        "missing: transforms.1.chain.3.fc_module.bias (64,)",
+        "shape: transforms.0.chain.2.nnet.0.weight (3, 4, 1, 3), needed (4, 1, 3, 3)",
         "unknown: transforms.1.chain.9.extra (2,)",
     ]
 
@@ -190,7 +298,8 @@ def test_all_that_does_not_fit_is_one_error(written, plain):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"factor_out": True}, "factor_out True"),
+        ({"padding": 3}, r"padding 3 \(supported: 0\)"),
+        ({"input_size": [64, 1, 2, 2]}, "four or more pixels a side .* have 2"),
         ({"act": "maxmin"}, "activation 'maxmin'"),
         ({"kernels": "3-3"}, "kernels '3-3'"),
         ({"vnorms": "222f"}, "vnorms '222f'"),

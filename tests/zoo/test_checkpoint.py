@@ -1,8 +1,6 @@
 """Import of published checkpoints, from state dicts written here under the published names."""
 
-import argparse
 import json
-import sys
 
 import keras
 import numpy as np
@@ -198,51 +196,28 @@ def test_a_flow_comes_back_through_its_own_configuration(written, tmp_path):
         assert copy.get_config()["block_bound"] == 0.9
 
 
+def test_a_prefix_of_training_on_several_devices_is_left_out(written):
+    state = plain_state()
+    flow = kf.zoo.import_checkpoint(
+        written({f"module.{name}": array for name, array in state.items()}), PLAIN
+    )
+    kernel = flow.blocks[1].net.layers[0].dense.kernel
+    np.testing.assert_allclose(kernel, state["chain.1.nnet.1.weight"].T, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("softplus", "Softplus"), ("elu", "ELU")])
+def test_activations_without_arrays(written, name, layer):
+    state = {n: array for n, array in plain_state().items() if not n.endswith("beta")}
+    flow = kf.zoo.import_checkpoint(written(state), {**PLAIN, "act": name})
+    assert type(flow.blocks[0].net.layers[0].activation).__name__ == layer
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"n_power_series": 4}, {"neumann_grad": True}])
 def test_the_log_det_is_exact_however_the_checkpoint_was_trained(written, options):
     config = {**PLAIN, "brute_force": False, **options}
     flow = kf.zoo.import_checkpoint(written(plain_state()), config)
     assert flow.likelihood == "exact"
-
-
-def torch_or_skip():
-    return pytest.importorskip("torch", reason="torch is not installed")
-
-
-@pytest.mark.parametrize("form", ["state dict", "training script", "bfloat16"])
-def test_pytorch_files(tmp_path, form):
-    torch = torch_or_skip()
-    dtype = torch.bfloat16 if form == "bfloat16" else torch.float32
-    state = {n: torch.tensor(np.asarray(a)).to(dtype) for n, a in plain_state().items()}
-    content = state
-    if form == "training script":
-        content = {"args": argparse.Namespace(**PLAIN), "state_dict": state}
-    path = tmp_path / ("state.pth" if form == "training script" else "state.pt")
-    torch.save(content, path)
-    flow = kf.zoo.import_checkpoint(path, PLAIN)
-    kernel = flow.blocks[1].net.layers[0].dense.kernel
-    np.testing.assert_array_equal(kernel, state["chain.1.nnet.1.weight"].float().numpy().T)
-
-
-def test_pytorch_files_that_cannot_be_read(tmp_path):
-    torch = torch_or_skip()
-    torch.save({"ema": keras.Variable, "state_dict": {}}, tmp_path / "code.pth")
-    with pytest.raises(ValueError, match=r"cannot be read as weights only.*write the state dict"):
-        kf.zoo.import_checkpoint(tmp_path / "code.pth", PLAIN)
-    torch.save({"epoch": 3}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match="must hold a state dict"):
-        kf.zoo.import_checkpoint(tmp_path / "other.pt", PLAIN)
-    (tmp_path / "broken.pt").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="cannot be read"):
-        kf.zoo.import_checkpoint(tmp_path / "broken.pt", PLAIN)
-
-
-def test_without_torch_the_error_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "state.pt").write_bytes(b"")
-    with pytest.raises(ImportError, match=r"install torch, or .* \.npz"):
-        kf.zoo.import_checkpoint(tmp_path / "state.pt", PLAIN)
 
 
 def test_all_that_does_not_fit_is_one_error(written):
@@ -285,6 +260,7 @@ def test_files_that_cannot_be_read(written, tmp_path):
     ("change", "message"),
     [
         ({"act": "maxmin"}, "act 'maxmin' .*CLipSwish"),
+        ({"densenet": False}, "act 'CLipSwish' without densenet"),
         ({"arch": "realnvp", "batchnorm": True}, "arch 'realnvp'.*; batchnorm True"),
         ({"densenet": False, "vnorms": "2f2"}, "vnorms '2f2'"),
         ({"learn_p": True}, "learn_p True"),

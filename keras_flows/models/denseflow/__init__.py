@@ -18,6 +18,7 @@ FAMILY = Family(
         describes=_checkpoint.describes,
         flow=_checkpoint.published_flow,
         weights=_checkpoint.table,
+        contradicted=_checkpoint.contradicted,
         ignored=_checkpoint.IGNORED,
     ),
 )

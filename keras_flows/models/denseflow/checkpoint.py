@@ -1,5 +1,7 @@
 """The published DenseFlow checkpoints: their configuration, and the names of their arrays."""
 
+import re
+
 import numpy as np
 
 from keras_flows import transforms
@@ -11,30 +13,99 @@ from keras_flows.models.weight import Weight
 # Constants, which carry no learning.
 IGNORED = ("ldj_per_dim", "_shift", "_scale", "temperature", "buffer", "num_batches_tracked")
 _NEEDED = ("data_shape", "block_config", "layers_config", "layer_mid_chnls", "growth_rate")
+# Arguments of the published model, by the option of its training script that they come from.
+_ARGUMENTS = {"block_conf": "block_config", "layers_conf": "layers_config"}
 
 
 def describes(config):
     """Whether a configuration is one of a published DenseFlow."""
-    return "block_config" in config
+    return not config.keys().isdisjoint((*_ARGUMENTS, *_ARGUMENTS.values(), "layer_mid_chnls"))
 
 
-def published_flow(config, dtype):
-    """A DenseFlow from the options of the published model.
+def _renamed(config):
+    return {_ARGUMENTS.get(name, name): value for name, value in config.items()}
+
+
+def contradicted(config, shapes):
+    """The options that the arrays contradict, with what would fit instead.
+
+    Args:
+        config: See `published_flow`.
+        shapes: Shapes of the arrays of the checkpoint by name.
+
+    Returns:
+        Dictionary from the name of an option to a tuple of one value. Empty where the arrays have
+        nothing of a DenseFlow.
+    """
+    try:
+        found = _shown(config, shapes)
+    except (IndexError, KeyError, ValueError):  # arrays of something else
+        return {}
+    given = {"coupling_depth": 7, "coupling_growth": 64, **_renamed(config)}
+    names = {new: old for old, new in _ARGUMENTS.items() if old in config}
+    return {
+        names.get(option, option): (value,)
+        for option, value in found.items()
+        if given.get(option) != value
+    }
+
+
+def _shown(config, shapes):
+    """Options by name, as the arrays have them."""
+    modules = {}  # by block, unit and module
+    for name in shapes:
+        found = re.fullmatch(
+            r"transforms\.(\d+)\.blocks\.(\d+)\.transforms\.(\d+)\.transforms\.1\.weight", name
+        )
+        if found:
+            block, unit, module = map(int, found.groups())
+            modules.setdefault(block, {}).setdefault(unit, set()).add(module)
+    first = [f"transforms.{block}.blocks.0.transforms.0.transforms.2" for block in sorted(modules)]
+    nets = [f"{prefix}.coupling_net.0.dn.transform" for prefix in first]
+    dense = [
+        shape
+        for name, shape in shapes.items()
+        if name.startswith(f"{nets[0]}.1.dense.") and name.endswith(".nn.2.weight")
+    ]
+    result = {
+        "block_config": [len(units) for _, units in sorted(modules.items())],
+        "layers_config": [len(units[0]) for _, units in sorted(modules.items())],
+        "layer_mid_chnls": [shapes[f"{net}.0.weight"][0] for net in nets],
+        "coupling_depth": len(dense),
+        "coupling_growth": dense[0][0],
+    }
+    added = [shape for name, shape in shapes.items() if name.endswith("transformation.2.bias")]
+    if added:
+        result["growth_rate"] = added[0][0] // 2
+    if "data_shape" in config:
+        channels = shapes["transforms.0.encoder.base_dist.loc"][1] // 4
+        result["data_shape"] = [channels, *config["data_shape"][1:]]
+    return result
+
+
+def published_flow(config, dtype, shapes):
+    """A DenseFlow from the options of the published model, or of its training script.
 
     Args:
         config: Dictionary with `data_shape` (channels first), `block_config` (units of every
-            block), `layers_config` (modules in a unit), `layer_mid_chnls`, `growth_rate`; where
+            block; `block_conf` in the script), `layers_config` (modules in a unit; `layers_conf`
+            in the script), `layer_mid_chnls`, `growth_rate`; where
             they differ from the published ones also `coupling_depth`, `coupling_growth`,
             `num_bits`, and `dequant` with `num_steps`, `num_context`, `mid_channels`, `depth`
             and `growth`.
         dtype: `"float32"` or `"float64"`.
+        shapes: Shapes of the arrays of the checkpoint by name.
 
     Raises:
         ValueError: If an option is missing or not supported.
     """
+    config = _renamed(config)
     missing = [name for name in _NEEDED if name not in config]
     if missing:
-        raise ValueError(f"The configuration of a DenseFlow lacks {', '.join(missing)}.")
+        raise ValueError(
+            f"The configuration of a DenseFlow lacks {', '.join(missing)}: the options of its "
+            "training script, and beside them `data_shape` (channels, height, width)."
+        )
     dequantizer = config.get("dequant", {})
     if dequantizer.get("num_blocks", 1) != 1:
         raise ValueError(

@@ -15,6 +15,7 @@ FAMILY = Family(
         describes=_checkpoint.describes,
         flow=_checkpoint.published_flow,
         weights=_checkpoint.weights,
+        contradicted=_checkpoint.contradicted,
         ignored=_checkpoint.IGNORED,
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import layers, transforms
-from keras_flows.models.residual import checkpoint_images
+from keras_flows.models.residual import checkpoint_images, checkpoint_options
 from keras_flows.models.residual.model import IDenseNet, ResidualFlow
 from keras_flows.models.weight import Weight
 
@@ -20,6 +20,7 @@ _ACTIVATIONS = {
     "relu": "relu",
     "elu": "elu",
     "tanh": "tanh",
+    "softplus": "softplus",
 }
 # Arrays that a density does not need. `scale` is a record of the norm `<u, W v>`, which the
 # published forward pass takes from its three parts, at their full precision; so do we.
@@ -34,19 +35,25 @@ def describes(config):
     return checkpoint_images.is_configuration(config) or "nblocks" in config or "act" in config
 
 
-def published_flow(config, dtype):
+def contradicted(config, shapes):
+    """The options that the arrays contradict; see `checkpoint_options.contradicted`."""
+    return checkpoint_options.contradicted(config, shapes, checkpoint_images.ARGUMENTS)
+
+
+def published_flow(config, dtype, shapes):
     """A flow from the options of a published training script.
 
     Args:
         config: For two-dimensional data `act`, `nblocks`, `coeff`, and `densenet` with its options
             or `dims`; for images see `checkpoint_images.published_flow`.
         dtype: `"float32"` or `"float64"`.
+        shapes: Shapes of the arrays of the checkpoint by name.
 
     Raises:
         ValueError: If an option is missing or not supported.
     """
     if checkpoint_images.is_configuration(config):
-        return checkpoint_images.published_flow(config, _ACTIVATIONS, dtype)
+        return checkpoint_images.published_flow(config, _ACTIVATIONS, dtype, shapes)
     return _flow_on_vectors(config, dtype)
 
 
@@ -75,6 +82,8 @@ def _flow_on_vectors(config, dtype):
     problems = []
     if config["act"] not in _ACTIVATIONS:
         problems.append(f"act {config['act']!r} (supported: {', '.join(_ACTIVATIONS)})")
+    if config["act"] == "CLipSwish" and not dense:
+        problems.append("act 'CLipSwish' without densenet (on vectors there is no such flow)")
     if config.get("arch", "iresnet") != "iresnet":
         problems.append(f"arch {config['arch']!r} (supported: 'iresnet')")
     if set(config.get("vnorms", "2")) != {"2"} and not dense:
