@@ -23,6 +23,7 @@ _PACKAGES = (
     "data",
     "detect",
     "export",
+    "fitting",
     "layers",
     "measure",
     "models",
@@ -36,6 +37,7 @@ _PACKAGES = (
 )
 _NAMES = {
     "Flow": "flow",
+    "fit": "fitting",
     "ConvergenceError": "errors",
     "ExportError": "errors",
     "LipschitzError": "errors",

@@ -16,13 +16,35 @@ from keras_flows import _moved
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 LISTED = re.findall(r"^\| `kf\.([\w.]+)` \| \S.* \|$", PAGE.read_text(encoding="utf-8"), re.M)
 
-PACKAGES = ("data", "detect", "export", "layers", "measure", "models", "numerics", "plot")
+PACKAGES = (
+    "data",
+    "detect",
+    "export",
+    "fitting",
+    "layers",
+    "measure",
+    "models",
+    "numerics",
+    "plot",
+)
 PACKAGES += ("tfp", "training", "transforms", "transforms.columns", "transforms.maps")
 PACKAGES += ("transforms.masks", "zoo", "")
 # Of these, what they define themselves.
 MODULES = ("bases", "noise", "training.recipe")
 # Their signatures are annotated; the others are to follow.
-ANNOTATED = ("bases", "data", "detect", "export", "layers", "measure", "noise", "numerics", "plot")
+ANNOTATED = (
+    "bases",
+    "data",
+    "detect",
+    "export",
+    "fit",
+    "fitting",
+    "layers",
+    "measure",
+    "noise",
+    "numerics",
+    "plot",
+)
 ANNOTATED += ("tfp", "transforms", "Flow", *(name for name in LISTED if name.endswith("Error")))
 
 OF_KERAS = {*dir(keras.Model), *dir(keras.callbacks.Callback)}

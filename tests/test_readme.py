@@ -64,6 +64,48 @@ def test_the_recipe_of_the_training_page(tmp_path, monkeypatch):
     assert "checkerboard, fresh points" in text
 
 
+@pytest.mark.slow  # two trainings, and an export
+def test_the_page_of_tables(tmp_path, monkeypatch, capsys):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("onnxruntime")
+    from keras_flows.fitting import defaults
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(defaults, "MOST_STEPS", 40)
+    rng = np.random.default_rng(0)
+
+    def patients(n):
+        age = rng.normal(40.0, 10.0, n)
+        return pandas.DataFrame({"age": age, "dose": np.exp(0.05 * age + rng.normal(size=n))})
+
+    patients(300).to_csv("patients.csv", index=False)
+    patients(40)[["dose", "age"]].to_csv("new.csv", index=False)
+    names = {"held_out": patients(100), "new": patients(7)}
+    page = blocks((REPOSITORY / "docs" / "tables.md").read_text(encoding="utf-8"))
+    for block in page:
+        if "columns=[" in block:
+            more = {"share": rng.uniform(size=300), "angle": rng.uniform(0, 360, 300)}
+            more["sex"] = rng.choice(["f", "m"], 300)
+            pandas.read_csv("patients.csv").assign(**more).to_csv("patients.csv", index=False)
+        exec(block, names)
+    printed = capsys.readouterr().out
+    assert "test NLL" in printed and (tmp_path / "my_flow" / "calibration.npz").is_file()
+    assert "['real', 'positive', 'interval (0, 1)', 'periodic (360)', 'category: f, m']" in printed
+    assert "(7, 2)" in printed and printed.endswith("True\n")  # the same p-values
+
+
+def test_the_page_of_tables_has_the_rules():
+    from keras_flows.data import columns
+    from keras_flows.fitting import defaults
+
+    text = (REPOSITORY / "docs" / "tables.md").read_text(encoding="utf-8")
+    for number in (defaults.EPOCHS, f"{defaults.MOST_STEPS:,}", defaults.LEARNING_RATE):
+        assert str(number) in text
+    assert f"fewer\nthan {defaults.ROWS_A_COLUMN} rows a column" in text
+    for kind in (*columns._PLAIN, *columns._NUMBERS, "category"):
+        assert f"| `{kind}`" in text
+
+
 @pytest.mark.slow  # XLA compiles the training step of the whole flow
 def test_the_ten_lines_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

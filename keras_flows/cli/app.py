@@ -9,6 +9,7 @@ command did what it says, 1 when it failed or a check did, 2 when it was called 
 from keras_flows.cli import inspect as inspect
 from keras_flows.cli import use as use
 from keras_flows.cli import train as train
+from keras_flows.cli import fit as fit
 from keras_flows.cli import detect as detect
 from keras_flows.cli import deploy as deploy
 from keras_flows.cli.console import app as app

@@ -169,7 +169,7 @@ class Schema:
         given = _labels(name, frame, categories)
         given |= {c.name: values[c.name] for c in self.context if c.name in values}
         x = np.stack([values[column.name] for column in self.event], axis=1)
-        reasons = self._outside(x)
+        reasons = self.outside(x)
         inside = np.ones(len(x), bool)
         inside[list(reasons)] = False
         return Arranged(self, x, given, inside, reasons)
@@ -190,8 +190,12 @@ class Schema:
             f"{', '.join(self.names)}."
         )
 
-    def _outside(self, x: np.ndarray) -> dict[int, str]:
-        """Why rows are outside of the ranges of their columns, by index."""
+    def outside(self, x: np.ndarray) -> dict[int, str]:
+        """Why rows are outside of the ranges of their columns, in words, by index.
+
+        Args:
+            x: Events, an array `(n, d)` in the units of the table.
+        """
         reasons: dict[int, list[str]] = {}
         for column, values in zip(self.event, x.T, strict=True):
             for row in np.flatnonzero(column.kind.outside(values)):

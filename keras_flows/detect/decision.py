@@ -102,10 +102,31 @@ def _scores(flow, rows, calibration, context):
     if context is not None:
         raise ValueError("This flow has a schema: its context is among the columns of the rows.")
     arranged = rows if isinstance(rows, Arranged) else flow.schema.arrange(rows)
-    made = np.full(len(arranged), np.inf, np.float32)
-    inside = arranged.inside
-    if inside.any():
-        given = arranged.context
-        given = None if given is None else given[inside]
-        made[inside] = scores(flow, arranged.x[inside], calibration, given)
+    made = scores_inside(flow, arranged.x, arranged.inside, calibration, arranged.context)
     return made, arranged.reasons
+
+
+def scores_inside(
+    flow: "Flow",
+    x: np.ndarray,
+    inside: np.ndarray,
+    calibration: Calibration,
+    context: np.ndarray | None = None,
+) -> np.ndarray:
+    """The scores of rows, infinite for those that are outside of the range of a column.
+
+    Args:
+        flow: The flow that was calibrated.
+        x: The rows, `(n, columns)`.
+        inside: Whether each is inside, booleans `(n,)`.
+        calibration: Of the flow.
+        context: The context of each, or None.
+
+    Returns:
+        float32 array `(n,)`.
+    """
+    made = np.full(len(x), np.inf, np.float32)
+    if inside.any():
+        given = None if context is None else context[inside]
+        made[inside] = scores(flow, x[inside], calibration, given)
+    return made

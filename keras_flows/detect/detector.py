@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from keras_flows import checks
 from keras_flows.detect.calibration import benjamini_hochberg, rows_needed
+from keras_flows.detect.decision import scores_inside
 from keras_flows.detect.explanation import Explanation, explain
-from keras_flows.detect.scoring import calibrate, rows_to_calibrate, scores
+from keras_flows.detect.scoring import calibrate, rows_to_calibrate
 from keras_flows.detect.statistics import STATISTICS
 from keras_flows.flow import Flow
 
@@ -23,6 +24,10 @@ except ImportError as error:
         f"FlowDetector needs scikit-learn, 1.6 or later ({error}). Install it with: "
         "pip install 'keras-flows[data]'"
     ) from error
+
+
+# What a flow by the rules of `keras_flows.fit` needs beside the rows of the calibration.
+FEWEST_ROWS = 4
 
 
 class FlowDetector(BaseEstimator):
@@ -39,25 +44,23 @@ class FlowDetector(BaseEstimator):
     see `keras_flows.detect.Calibration`. The guarantee is for held-out rows without outliers; with
     outliers among them, fewer rows are flagged.
 
-    >>> def flow(columns):
-    ...     flow = kf.models.ResidualFlow((columns,), blocks=4)
-    ...     flow.compile(keras.optimizers.Adam(1e-3))
-    ...     return flow
-    >>> detector = kf.detect.FlowDetector(flow).fit(X)
+    >>> detector = kf.detect.FlowDetector().fit(X)
     >>> detector.flags(new, alpha=0.01), detector.explain(new).contributions
 
     Args:
-        flow: What makes the flow: a function from the number of columns to a compiled
-            `keras_flows.Flow`, which `fit` trains on the rows that are not held out. Or a trained
-            flow, or the handle of its preset: then all rows given to `fit` are held-out ones, and
-            must not be those that it was trained on.
+        flow: None for the flow of `keras_flows.fit`, by its rules: a `SplineFlow` behind maps for
+            the kinds of the columns, which are inferred as `keras_flows.data.table` does, with the
+            best weights by rows held out from training for that alone. Or what makes the flow: a
+            function from the number of columns to a compiled `keras_flows.Flow`, which `fit` trains
+            on the rows that are not held out. Or a trained flow, or the handle of its preset: then
+            all rows given to `fit` are held-out ones, and must not be those that it was trained on.
         statistic: A name in `keras_flows.detect.STATISTICS`: what the scores are.
         contamination: The rate at which `predict` and `labels_` flag rows that are like the
             held-out ones, in (0, 0.5]: the p-values that are at most this.
         holdout: The share of the rows that is held out, in (0, 1); more of a small table, if the
             contamination needs more.
-        epochs: Of training.
-        batch_size: Of training.
+        epochs: Of training; where flow is None at most so many, as in `keras_flows.fitting`.
+        batch_size: Of training a flow that a function makes; where flow is None, a rule says it.
         draws: How many draws of a random log_prob to average.
         seed: Of the choice of held-out rows, the flow's first weights, the order of training and
             the draws: `fit` hands it to `keras.utils.set_random_seed`.
@@ -118,9 +121,10 @@ class FlowDetector(BaseEstimator):
             self._check_flow(rows.shape[1])
             self.held_out_ = np.arange(len(rows))
         else:
-            self._check_rows(len(rows), needed + 1)
+            least = FEWEST_ROWS if self.flow is None else 1
+            self._check_rows(len(rows), needed + least)
             order = np.random.default_rng(self.seed).permutation(len(rows))
-            held_out = min(max(round(self.holdout * len(rows)), needed), len(rows) - 1)
+            held_out = min(max(round(self.holdout * len(rows)), needed), len(rows) - least)
             self.held_out_ = np.sort(order[:held_out])
             self._train(rows[np.sort(order[held_out:])])
         self._held_out_rows = rows[self.held_out_]
@@ -223,6 +227,12 @@ class FlowDetector(BaseEstimator):
 
     def _train(self, rows):
         """Makes the flow, and trains it."""
+        if self.flow is None:
+            from keras_flows.fitting.arrays import fit_array  # it needs this package
+
+            names = getattr(self, "feature_names_in_", None)
+            self.flow_ = fit_array(rows, names, self.holdout, self.epochs, self.seed)
+            return
         keras.utils.set_random_seed(self.seed)
         self.flow_ = self.flow(rows.shape[1])
         self._check_flow(rows.shape[1])
@@ -237,12 +247,16 @@ class FlowDetector(BaseEstimator):
         return validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
 
     def _scores(self, rows):
-        return scores(self.flow_, rows, self.calibration_).astype("float64")
+        inside = np.ones(len(rows), bool)
+        if self.flow_.schema is not None:
+            inside[list(self.flow_.schema.outside(rows))] = False
+        return scores_inside(self.flow_, rows, inside, self.calibration_).astype("float64")
 
     def _check_arguments(self):
-        if self.flow is None or not (callable(self.flow) or isinstance(self.flow, (str, Path))):
+        given = self.flow
+        if not (given is None or callable(given) or isinstance(given, (str, Path))):
             raise ValueError(
-                "flow must be a function from the number of columns to a compiled "
+                "flow must be None, or a function from the number of columns to a compiled "
                 "keras_flows.Flow, or a trained flow, or the handle of a preset; got "
                 f"{self.flow!r}."
             )
@@ -267,6 +281,14 @@ class FlowDetector(BaseEstimator):
                 f"event shape is {flow.event_shape}, its context shape {flow.context_shape}. "
                 "keras_flows.detect.calibrate takes any flow."
             )
+        names = getattr(self, "feature_names_in_", None)
+        if flow.schema is not None and names is not None:
+            own = [column.name for column in flow.schema.event]
+            if list(names) != own:
+                raise ValueError(
+                    f"X must have the columns of the flow in their order: {', '.join(own)}; it has "
+                    f"{', '.join(names)}."
+                )
 
     def _check_rows(self, rows, needed):
         if rows < needed:

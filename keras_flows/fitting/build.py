@@ -1,0 +1,144 @@
+"""A flow for the columns of a table, set by its training rows."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_flows import checks
+from keras_flows.data.columns import Integer, Interval, Kind, Periodic, Positive
+from keras_flows.data.schema import Rows, Schema
+from keras_flows.fitting import defaults
+from keras_flows.flow import Flow
+from keras_flows.models import registry
+from keras_flows.training import adapt
+from keras_flows.transforms import Chain, Columns, Standardize, Transform, columns
+
+# Beyond it float32 has no number between two integers.
+LARGEST_INTEGER = 2**23
+
+
+def flow_for(rows: Rows, model: str, given: Mapping[str, Any], seed: int) -> Flow:
+    """A flow in the units of a table, with fresh weights.
+
+    Its steps are the exact maps of the columns that are not any real number, a `Standardize` whose
+    location and scale are those of the rows, and the steps of the model. Numbers of the context are
+    standardised by a layer of constants.
+
+    Args:
+        rows: The training rows.
+        model: The name of a class on vectors in `keras_flows.models`.
+        given: Arguments of the class, which go before the rules of `defaults.arguments`.
+        seed: Of the first weights and of the draws of training.
+
+    Returns:
+        A `keras_flows.Flow` that has the schema of the rows.
+
+    Raises:
+        ValueError: If there is no such model, or it is none on vectors, or does not fit.
+    """
+    schema = rows.schema
+    size = len(schema.event)
+    kind = _model(model)
+    keras.utils.set_random_seed(seed)
+    common: dict[str, Any] = {"event_shape": (size,), "seed": seed}
+    if schema.context:
+        common |= {
+            "context_shape": (schema.context_size,),
+            "context_embedding": _standardized_context(rows),
+        }
+    made = kind(**{**common, **defaults.arguments(model, len(rows)), **given})
+    steps: list[Transform] = _column_maps(rows)
+    if not any(isinstance(step, Standardize) for step in made.transform.innermost()):
+        steps.append(Standardize())
+    flow = made
+    if steps:
+        flow = Flow(
+            Chain([*steps, made.transform]),
+            (size,),
+            context_shape=made.context_shape,
+            context_embedding=made.context_embedding,
+            base=made.base,
+            seed=seed,
+        )
+    flow.schema = schema
+    try:
+        adapt(flow, rows.x, rows.context, seed)
+    except ValueError as error:
+        raise ValueError(_by_name(str(error), schema)) from None
+    return flow
+
+
+def _model(name: str) -> type[Flow]:
+    """The class of a model on vectors.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    kind = checks.known(name, registry.MODELS, "model")
+    if name == "DenseFlow":
+        raise ValueError(
+            "DenseFlow is for images, and a row of a table is none. Take SplineFlow, "
+            "MaskedAutoregressiveFlow, RealNVP, IDenseNet or ResidualFlow."
+        )
+    return kind
+
+
+def _column_maps(rows: Rows) -> list[Transform]:
+    """The step that maps the columns to all real numbers; none where they are."""
+    maps = [
+        _column_map(column.kind, values)
+        for column, values in zip(rows.schema.event, rows.x.T, strict=True)
+    ]
+    large = [
+        column.name
+        for column, values in zip(rows.schema.event, rows.x.T, strict=True)
+        if column.kind.kind == "integer" and np.abs(values).max() >= LARGEST_INTEGER
+    ]
+    if large:
+        raise ValueError(
+            f"Integers of {LARGEST_INTEGER:,} and more leave float32, in which a flow computes, no "
+            f"room for the noise between them: {', '.join(large)}. If they are identifiers, leave "
+            "them out; else give them the kind 'real', or change the unit."
+        )
+    if all(isinstance(one, columns.RealColumn) for one in maps):
+        return []
+    return [Columns(maps)]
+
+
+def _column_map(kind: Kind, values: np.ndarray) -> columns.ColumnMap:
+    match kind:
+        case Positive():
+            return columns.PositiveColumn()
+        case Interval(low, high):
+            return columns.IntervalColumn(low, high)
+        case Periodic(period):
+            return columns.PeriodicColumn.between(values, period)
+        case Integer():
+            return columns.IntegerColumn()
+        case _:
+            return columns.RealColumn()
+
+
+def _by_name(message: str, schema: Schema) -> str:
+    """A message on a feature, with the name of its column."""
+    names = [column.name for column in schema.event]
+    return re.sub(r"\bFeature (\d+)\b", lambda m: f"Column {names[int(m[1])]!r}", message)
+
+
+def _standardized_context(rows: Rows) -> keras.layers.Layer | None:
+    """A layer that standardises the numbers of the context and leaves one-hot labels; or None."""
+    offsets: list[float] = []
+    scales: list[float] = []
+    for column in rows.schema.context:
+        labels = len(column.levels)
+        values = rows.context_columns[column.name]
+        scale = 1.0 if labels else 1.0 / (float(np.std(values)) or 1.0)
+        offsets += [0.0] * labels if labels else [-scale * float(np.mean(values))]
+        scales += [scale] * (labels or 1)
+    if all(len(column.levels) for column in rows.schema.context):
+        return None
+    # Not a Normalization, whose numbers an ONNX graph cannot hold.
+    return keras.layers.Rescaling(scale=scales, offset=offsets)
