@@ -1,4 +1,4 @@
-"""Reading JSON by a schema: one clear error each."""
+"""Reading and writing files: one clear error each. Faults are in tests/faults."""
 
 import json
 
@@ -6,7 +6,7 @@ import pydantic
 import pytest
 
 from keras_flows import __version__
-from keras_flows.files import read_json
+from keras_flows.files import check_place, check_room, complete_file, locked, read_json, read_text
 
 
 class Schema(pydantic.BaseModel):
@@ -56,3 +56,52 @@ def test_what_fits_is_read(read, format):
 def test_what_does_not_is_one_error(read, content, message):
     with pytest.raises(Wrong, match=message):
         read(content)
+
+
+def test_text_is_read_from_plain_files_only(tmp_path):
+    path = tmp_path / "card.md"
+    path.write_text("Flüsse", encoding="utf-8")
+    assert read_text(path, "toy", Wrong) == "Flüsse"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Wrong, match="is not a plain file"):
+        read_text(path, "toy", Wrong)
+
+
+def test_where_something_can_be_written(tmp_path):
+    check_place(tmp_path / "new" / "folder" / "x.csv")
+    check_place(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"x\.csv cannot be written: .*file is a file"):
+        check_place(tmp_path / "file" / "x.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_room_is_asked_for_and_given_back(tmp_path):
+    check_room(tmp_path, 1000)
+    with pytest.raises(OSError, match=f"{2**60:,} bytes are to be written"):
+        check_room(tmp_path, 2**60)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_lock_is_held_once_and_let_go(tmp_path):
+    for _ in range(2):
+        with (
+            locked(tmp_path / "lock", "is here"),
+            pytest.raises(BlockingIOError, match=r"Another process is here \(it holds .*lock\)"),
+            locked(tmp_path / "lock", "is here"),
+        ):
+            raise AssertionError("held twice")
+
+
+def test_a_file_keeps_its_permissions_and_links_to_it(tmp_path):
+    path, link = tmp_path / "x.csv", tmp_path / "link.csv"
+    path.write_text("old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    with complete_file(link) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old" and partial.name == "x.csv"
+    assert path.read_text() == "new" and link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["link.csv", "x.csv"]
