@@ -1,5 +1,6 @@
 """Which columns make a row unusual."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,7 @@ from scipy.special import logsumexp
 from keras_flows import checks
 from keras_flows.detect.calibration import Calibration
 from keras_flows.detect.shared_noise import log_probs
+from keras_flows.measure.conditionals import column_order, conditional_log_probs
 
 if TYPE_CHECKING:
     from keras_flows.flow import Flow
@@ -19,10 +21,10 @@ _ROWS = 1000
 
 
 class Conditionals:
-    """Declares that a flow knows its density column by column.
+    """Declares that a flow of one's own knows its density column by column.
 
-    A flow that is autoregressive in its columns, in whatever order, inherits from this beside
-    `keras_flows.Flow`.
+    Such a flow inherits from this beside `keras_flows.Flow`. Flows of steps that are autoregressive
+    in one order need not: `keras_flows.measure.column_order` finds them.
     """
 
     def conditional_log_probs(self, x: tf.Tensor) -> tf.Tensor:
@@ -64,10 +66,11 @@ def explain(
 ) -> Explanation:
     """Which columns make rows unusual, without gradients.
 
-    * `"conditional"`, of a flow that has `Conditionals`: `c_j = m_j - log p(x_j | before j)`,
-      with m_j the median of that term over the held-out rows. Exact terms of log_prob; what they
-      say depends on the order of the columns: of two that contradict one another, the later is
-      blamed.
+    * `"conditional"`, of a flow that is autoregressive in one order of its columns
+      (`keras_flows.measure.column_order`) or has `Conditionals`:
+      `c_j = m_j - log p(x_j | before j)`, with m_j the median of that term over the held-out rows.
+      Exact terms of log_prob; what they say depends on the order of the columns: of two that
+      contradict one another, the later is blamed.
     * `"drop_column"`, of any other: `c_j = ln mean_k p(x with column j from row k) - log_prob(x)`
       over some held-out rows k: by how much the row would be more probable if column j were drawn
       anew. It changes one column at a time: where two are unusual together, either explains the
@@ -112,9 +115,10 @@ def explain(
     def log_prob(rows):
         return log_probs(flow, rows, None, calibration.seed, calibration.draws)
 
-    if isinstance(flow, Conditionals):
-        median = np.median(_terms(flow, held_out, log_prob), axis=0)
-        return Explanation(median - _terms(flow, x, log_prob), "conditional", None, None)
+    terms = _conditional_terms(flow)
+    if terms is not None:
+        median = np.median(_checked(terms, flow, held_out, log_prob), axis=0)
+        return Explanation(median - _checked(terms, flow, x, log_prob), "conditional", None, None)
     chosen = held_out[np.random.default_rng(seed).permutation(len(held_out))[:draws]]
     parts = [
         _drop_columns(log_prob, x[start : start + _ROWS], chosen)
@@ -123,9 +127,18 @@ def explain(
     return Explanation(np.concatenate(parts), "drop_column", seed, len(chosen))
 
 
-def _terms(flow: Conditionals, x: np.ndarray, log_prob: Callable) -> np.ndarray:
+def _conditional_terms(flow: "Flow") -> Callable | None:
+    """The function of rows that makes the terms; None for a flow that has none."""
+    if isinstance(flow, Conditionals):
+        return flow.conditional_log_probs
+    if column_order(flow) is not None:
+        return functools.partial(conditional_log_probs, flow)
+    return None
+
+
+def _checked(make: Callable, flow: "Flow", x: np.ndarray, log_prob: Callable) -> np.ndarray:
     """The conditional terms, which must sum to the log_prob."""
-    terms = np.asarray(flow.conditional_log_probs(x), "float64")
+    terms = np.asarray(make(x), "float64")
     if terms.shape != x.shape:
         raise ValueError(
             f"conditional_log_probs must return the shape {x.shape}; {type(flow).__name__} "

@@ -6,7 +6,8 @@ from numpy.typing import ArrayLike
 
 from keras_flows import checks
 from keras_flows.noise import SeededNoise
-from keras_flows.transforms import Chain, Standardize
+from keras_flows.transforms import Standardize
+from keras_flows.transforms.chain import flattened
 
 
 def adapt(flow: keras.Model, x: ArrayLike, context: ArrayLike | None = None, seed: int = 0) -> None:
@@ -29,7 +30,7 @@ def adapt(flow: keras.Model, x: ArrayLike, context: ArrayLike | None = None, see
             feature has no scale; see `Standardize.adapt`.
     """
     checks.count(seed, "seed", least=0)
-    steps = list(_flat(flow.transform))
+    steps = list(flattened(flow.transform))
     places = [i for i, step in enumerate(steps) if isinstance(step, Standardize)]
     if not places:
         raise ValueError(
@@ -48,12 +49,3 @@ def adapt(flow: keras.Model, x: ArrayLike, context: ArrayLike | None = None, see
                 f"{outside} of {len(data)} rows are out of the bounds of a column: their log_prob "
                 "is -inf, whatever the location and scale. Leave them out, or give other bounds."
             )
-
-
-def _flat(transform):
-    """The steps of chains inside chains, one after the other."""
-    if isinstance(transform, Chain):
-        for step in transform.steps:
-            yield from _flat(step)
-    else:
-        yield transform

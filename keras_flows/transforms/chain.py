@@ -1,6 +1,6 @@
 """Transforms one after the other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import keras
@@ -68,3 +68,12 @@ class Chain(Composite):
     def from_config(cls, config: dict) -> Self:
         steps = [keras.saving.deserialize_keras_object(step) for step in config["steps"]]
         return cls(**{**config, "steps": steps})
+
+
+def flattened(transform: Transform) -> Iterator[Transform]:
+    """The steps of a chain, in the place of a chain among them its own, one after the other."""
+    if isinstance(transform, Chain):
+        for step in transform.steps:
+            yield from flattened(step)
+    else:
+        yield transform
