@@ -67,8 +67,10 @@ def decode(y: tf.Tensor, knots: Knots) -> tf.Tensor:
     """The x of which every y is the value: the root of a quadratic, without cancellation.
 
     With `eta = y - y_k`, `a = h (s - d_k) + eta delta`, `b = h d_k - eta delta`, `c = -s eta`:
-    `theta = 2 c / (-b - sqrt(b^2 - 4 a c))`. Rounding may leave the discriminant below 0, where it
-    is 0.
+    `theta = 2 c / (-b - sqrt(b^2 - 4 a c))`, which is the published form and stable for b above 0;
+    below, `theta = (-b + sqrt(b^2 - 4 a c)) / (2 a)` is. Rounding may leave the discriminant below
+    0, where it is 0, and theta out of [0, 1], where it is the nearer end: in a flat bin its error
+    is large, but not that of y.
     """
     left, bottom, width, height, slope, next_slope = _bins(y, knots, 1)
     eta, mean = y - bottom, height / width
@@ -77,7 +79,10 @@ def decode(y: tf.Tensor, knots: Knots) -> tf.Tensor:
     b = height * slope - bend
     c = -mean * eta
     discriminant = tf.maximum(b * b - 4.0 * a * c, y.dtype.as_numpy_dtype(1e-37))
-    return left + width * (2.0 * c / (-b - tf.sqrt(discriminant)))
+    root = tf.sqrt(discriminant)
+    q = -0.5 * (b + tf.where(b >= 0.0, root, -root))
+    theta = tf.where(b >= 0.0, c, q) / tf.where(b >= 0.0, q, a)
+    return left + width * tf.clip_by_value(theta, 0.0, 1.0)
 
 
 def _bins(value, knots, axis):
