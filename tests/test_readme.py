@@ -57,6 +57,15 @@ def test_the_data_of_the_training_page(capsys):
 
 
 @pytest.mark.slow  # a training run
+def test_the_page_of_vectors(capsys):
+    names = {}
+    for block in blocks((REPOSITORY / "docs" / "vectors.md").read_text(encoding="utf-8")):
+        exec(block, names)
+    printed = capsys.readouterr().out
+    assert "(2,) (4, 3)" in printed and "-inf]" in printed and "nan" not in printed
+
+
+@pytest.mark.slow  # a training run
 def test_the_recipe_of_the_training_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(blocks((REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8"))[1], {})
