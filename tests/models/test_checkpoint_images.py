@@ -201,7 +201,12 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+def slow_but(quick, values):
+    """The values as parameters, slow ones except some."""
+    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
+
+
+@pytest.mark.parametrize("name", slow_but(("factored", "without ActNorm"), VARIANTS))
 def test_variants_compute_what_was_published(written, images, name):
     config = VARIANTS[name]
     state = State(config)
@@ -221,7 +226,10 @@ def test_widths_of_half_the_filters_are_even(written):
         kf.zoo.import_checkpoint(written({}), config)
 
 
-@pytest.mark.parametrize("size", [[64, 4, 4, 4], [64, 1, 8, 8]])
+BEHIND, BEFORE = [64, 4, 4, 4], [64, 1, 8, 8]
+
+
+@pytest.mark.parametrize("size", slow_but((BEHIND,), (BEHIND, BEFORE)))
 def test_the_size_before_a_squeeze_or_behind_it(written, images, size):
     config = {**SMALLER, "squeeze_first": True, "nblocks": "1", "input_size": size}
     state = State(config)
@@ -242,11 +250,12 @@ def test_the_number_of_terms_is_for_training_only(written, plain):
     assert isinstance(estimator, Unbiased) and estimator.exact_terms == (3, 20)
 
 
-@pytest.mark.parametrize(
-    ("data", "bits"), [("celebahq", 4), ("celeba_5bit", 5), ("cifar10", 8), ("mnist", 8)]
-)
-def test_bits_are_those_that_the_training_script_takes(written, plain, data, bits, recwarn):
-    assert estimator_and_bits(written, plain, data=data, nbits=4)[1] == bits
+BITS = {"celebahq": 4, "celeba_5bit": 5, "cifar10": 8, "mnist": 8}
+
+
+@pytest.mark.parametrize("data", slow_but(("celebahq", "cifar10"), BITS))
+def test_bits_are_those_that_the_training_script_takes(written, plain, data, recwarn):
+    assert estimator_and_bits(written, plain, data=data, nbits=4)[1] == BITS[data]
     warned = [str(one.message) for one in recwarn if one.category is UserWarning]
     assert len(warned) == (data == "celebahq")
     assert all("1 - 2^-4 before it adds noise" in text for text in warned)

@@ -31,6 +31,7 @@ def checkpoint(written):
     return written(drifted(0.1))
 
 
+@pytest.mark.slow
 def test_a_preset_keeps_what_was_published(checkpoint, tmp_path):
     published = kf.zoo.import_checkpoint(checkpoint, PLAIN).log_prob(points())
     metadata = import_to_preset(checkpoint, tmp_path / "preset", PLAIN)
@@ -69,13 +70,28 @@ def test_a_preset_that_was_asked_to_converge(checkpoint, tmp_path):
 
 
 def test_published_norms_that_certify_nothing(written, tmp_path):
-    path = written(drifted(2.0))
     with pytest.raises(LipschitzError, match=r"norms as published: .*--converge\) does"):
-        import_to_preset(path, tmp_path / "preset", PLAIN)
+        import_to_preset(written(drifted(2.0)), tmp_path / "preset", PLAIN)
     assert not (tmp_path / "preset").exists()
+
+
+@pytest.mark.slow
+def test_they_can_be_asked_to_converge(written, tmp_path):
+    path = written(drifted(2.0))
     metadata = import_to_preset(path, tmp_path / "preset", PLAIN, converge=True)
     assert metadata.largest_bound < 1.0
     assert "as published they do not prove" in metadata.training["spectral norms"]["here"]
+
+
+def test_norms_are_saved_as_they_are_where_that_was_asked_for(checkpoint, tmp_path):
+    flow = kf.zoo.import_checkpoint(checkpoint, PLAIN)
+    before = [weight.numpy() for weight in flow.weights]
+    flow.save_to_preset(tmp_path / "preset", converge=False)
+    for mine, theirs in zip(before, kf.zoo.load(tmp_path / "preset").weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    flow.converge()
+    sigmas = zip(before, flow.weights, strict=True)
+    assert any(w.name == "sigma" and abs(w - old) > 1e-3 for old, w in sigmas)
 
 
 def run(*arguments):
@@ -84,6 +100,7 @@ def run(*arguments):
     return done.output
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_change(checkpoint, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(PLAIN), encoding="utf-8")
     options = ["--config", tmp_path / "config.json"]
