@@ -81,6 +81,8 @@ def test_the_page_of_tables(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(defaults, "MOST_STEPS", 40)
+    small = {"layers": 1, "bins": 4, "width": 8, "blocks": 1}
+    monkeypatch.setattr(defaults, "arguments", lambda *_: small)
     rng = np.random.default_rng(0)
 
     def patients(n):

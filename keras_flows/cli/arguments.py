@@ -99,7 +99,10 @@ def arranged(flow, data, context=None, columns=None, header=None):
         return flow.schema.arrange(table)
     except ValueError as error:
         # It is called by the name of the file, not of the frame that was read from it.
-        raise ValueError(str(error).replace("The frame", str(data), 1)) from None
+        message = str(error).replace("The frame", str(data), 1)
+        if "unknown columns" in message:
+            message += " --columns chooses among those of a file."
+        raise ValueError(message) from None
 
 
 def examples(flow, data, context=None, columns=None, header=None, split=None, data_dir=None):

@@ -1,5 +1,7 @@
 """The command that makes a flow of a table: fit."""
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -55,24 +57,26 @@ def fit(
     from keras_flows.zoo import preset
 
     preset.check_target(folder)
-    of_table = table(data, names(columns), _kinds(kind), names(context), drop_missing)
+    with _as_options():
+        of_table = table(data, names(columns), _kinds(kind), names(context), drop_missing)
     if not as_json:
         say_columns(of_table)
     say("loading TensorFlow, and building the flow")
     from keras_flows import fitting
 
-    fitted = fitting.fit(
-        of_table,
-        folder,
-        model=model,
-        validation=validation,
-        holdout=holdout,
-        steps=steps,
-        minutes=minutes,
-        seed=seed,
-        resume=resume,
-        console=err,
-    )
+    with _as_options():
+        fitted = fitting.fit(
+            of_table,
+            folder,
+            model=model,
+            validation=validation,
+            holdout=holdout,
+            steps=steps,
+            minutes=minutes,
+            seed=seed,
+            resume=resume,
+            console=err,
+        )
     if as_json:
         described = {"folder": str(folder), "columns": of_table.describe()}
         print_json({**described, **fitted.report.to_json()})
@@ -90,11 +94,36 @@ def say_columns(of_table):
         ("column", "part", "kind", "why"),
         ((row["column"], row["part"], row["kind"], row["why"]) for row in described),
     )
+    alike: dict[str, list[str]] = {}
     for row in described:
-        if row["warning"]:
-            say(f"look at {row['column']!r}: {row['warning']}")
+        alike.setdefault(row["warning"], []).append(row["column"])
+    for warning, columns in alike.items():
+        if warning:
+            say(f"look at {', '.join(columns)}: {warning}")
     if of_table.dropped:
         say(f"{of_table.dropped:,} rows with missing values are left out")
+
+
+# How messages name the arguments of kf.data.table, and what they are called here.
+_OPTIONS = (
+    (r"kinds=\{'(.+?)': '(\w+)'\}", r"--kind '\1=\2'"),
+    (r"columns=\[…\]", "--columns"),
+    (r"drop_missing=True", "--drop-missing"),
+    (r"\bdrop_missing\b", "--drop-missing"),
+    (r"\(resume=True, --resume\)", "(--resume)"),
+)
+
+
+@contextlib.contextmanager
+def _as_options():
+    """Errors name options of the command, not arguments of Python."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        message = str(error)
+        for argument, option in _OPTIONS:
+            message = re.sub(argument, option, message)
+        raise type(error)(message) from error
 
 
 def _kinds(given):

@@ -114,6 +114,13 @@ def test_detect_prints_csv_or_a_summary(calibrated, new, tmp_path):
     assert "by --output" in run("detect", calibrated, new, "--json", code=1).stderr
 
 
+def test_columns_are_chosen(calibrated, new):
+    change(new, lambda table: table.assign(site=3.0))
+    told = run("detect", calibrated, new, "--alpha", 0.05, code=1)
+    assert "--columns chooses among those of a file" in told.stderr
+    run("detect", calibrated, new, "--alpha", 0.05, "--columns", "dose,age")
+
+
 def test_score_knows_the_columns(preset, new, tmp_path):
     told = run("score", preset, new, "-o", tmp_path / "scores.csv")
     assert "row 51 (counted from 0) is out of range, its log_prob -inf" in told.stderr
@@ -132,7 +139,7 @@ def change(path, make):
 
 BAD_TABLES = {
     "missing column": (lambda t: t[["age"]], "lacks 1 columns: dose. It needs exactly these"),
-    "unknown column": (lambda t: t.assign(weight=1.0), "1 unknown columns: weight"),
+    "unknown column": (lambda t: t.assign(weight=1.0), "weight. It needs exactly these"),
     "misspelt": (lambda t: t.rename(columns={"dose": "doses"}), "Did you mean 'doses'"),
     "a gap": (lambda t: t.assign(age=[np.nan, *t.age[1:]]), r"missing values: 'age' (1 of 52)"),
     "text": (lambda t: t.assign(age="old"), "this column holds text"),

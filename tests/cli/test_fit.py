@@ -33,6 +33,24 @@ def test_kinds():
     assert _kinds(None) is None and _kinds([]) is None
 
 
+def test_errors_name_the_options(tmp_path):
+    patients(40, 0).assign(site=1.0).to_csv(tmp_path / "t.csv", index=False)
+    told = run("fit", tmp_path / "t.csv", tmp_path / "flow", code=1).stderr.replace("\n", " ")
+    assert "make it a category of the context: --kind 'sex=category'" in told
+    assert "leave the column out by --columns." in told
+    told = run("fit", tmp_path / "t.csv", tmp_path / "flow", "--context", "sex", code=1).stderr
+    assert "'site' (always 1.0)" in told and "Leave them out by --columns." in told
+
+
+def test_warnings_of_many_columns_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(defaults, "FEWEST_ROWS", 10**6)
+    shares = np.random.default_rng(0).uniform(size=(40, 3))
+    pd.DataFrame(shares, columns=list("abc")).to_csv(tmp_path / "t.csv", index=False)
+    told = run("fit", tmp_path / "t.csv", tmp_path / "flow", code=1)
+    assert "look at a, b, c: all in [0, 1]: an interval, if they are fractions\n" in told.stderr
+    assert "real" in told.stdout and "40 rows, 3 columns" in told.stdout
+
+
 @pytest.mark.slow
 def test_fit_detect_export(tmp_path, monkeypatch):
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -43,8 +61,9 @@ def test_fit_detect_export(tmp_path, monkeypatch):
     frame.loc[:4, "age"] = np.nan
     frame.to_csv(tmp_path / "patients.csv", index=False)
     table, folder = tmp_path / "patients.csv", tmp_path / "flow"
-    assert "missing values: 'age' (5 of 600)" in run("fit", table, folder, code=1).stderr
     arguments = ("--context", "sex", "--kind", "age=real", "--drop-missing")
+    told = run("fit", table, folder, *arguments[:-1], code=1).stderr
+    assert "missing values: 'age' (5 of 600). --drop-missing drops the 5 of 600 rows" in told
     told = run("fit", table, folder, *arguments)
     assert "category: f, m" in told.stdout and "positive" in told.stdout
     assert "5 rows with missing values are left out" in told.stderr
