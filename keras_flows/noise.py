@@ -116,16 +116,22 @@ class SeededNoise(Noise):
 
     Args:
         seed: See `as_seed`.
+        next_draw: The number of the first draw.
+
+    Attributes:
+        seed: The seed, a `(2,)` int32 tensor.
+        next_draw: The number of the next draw, an integer or a scalar tensor.
     """
 
-    def __init__(self, seed: Seed):
+    def __init__(self, seed: Seed, next_draw: int | tf.Tensor = 0):
         self.seed = as_seed(seed)
-        self._draws = 0
+        self.next_draw = next_draw
 
     def next_seed(self) -> tf.Tensor:
         """A fresh seed, a `(2,)` int32 tensor; counts as a draw."""
-        self._draws += 1
-        return fold_in(self.seed, self._draws - 1)
+        number = self.next_draw
+        self.next_draw = number + 1
+        return fold_in(self.seed, number)
 
     def normal(
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_flows import calls
 from keras_flows.export import score
 from keras_flows.noise import InputNoise, SeededNoise
-from keras_flows.numerics.fixed_point import without_gradients
+from keras_flows.numerics.gradients import without_gradients
 from keras_flows.numerics.log_det import Unbiased
 
 

@@ -1,33 +1,19 @@
 """Inversion of `F(x) = x + g(x)` for a contraction g, with gradients."""
 
-import contextlib
-import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.eager import record  # XLA cannot compile what nested tapes keep of loops
 
 from keras_flows.numerics.elimination import solve_identity_plus
+from keras_flows.numerics.gradients import custom_gradient
 
 # Steps of the fixed point after it has converged. The last step bounds the error only up to a
 # factor, which is large for a slow contraction, and the blocks that follow multiply the error:
 # eight more steps of a contraction by 0.8 leave a sixth of it. A smaller tolerance could not be
 # met where rounding is as large.
 _POLISH = 8
-
-
-_WITH_GRADIENTS = contextvars.ContextVar("with_gradients", default=True)
-
-
-@contextlib.contextmanager
-def without_gradients() -> Iterator[None]:
-    """Inverses that are built inside have no gradient: exported graphs could not keep it."""
-    token = _WITH_GRADIENTS.set(False)
-    try:
-        yield
-    finally:
-        _WITH_GRADIENTS.reset(token)
 
 
 class Inversion(NamedTuple):
@@ -189,11 +175,11 @@ def attach_gradient(
         `residual`.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def with_gradient(residual):
         return residual, solve_transposed
 
-    return with_gradient(residual) if _WITH_GRADIENTS.get() else residual
+    return with_gradient(residual)
 
 
 def mark_unconverged(inversion: Inversion) -> tf.Tensor:

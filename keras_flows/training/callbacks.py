@@ -33,6 +33,26 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
 
 
+class WithUpdates(keras.callbacks.Callback):
+    """Says, before the training step is compiled, how many updates there will be.
+
+    `Flow.fit` adds it by itself.
+
+    Args:
+        tell: Called with the number of updates of the whole `fit`, those before its initial epoch
+            included, as a resumed run must do what the first would have; None where it is unknown.
+    """
+
+    def __init__(self, tell):
+        super().__init__()
+        self.tell = tell
+
+    def set_params(self, params):
+        super().set_params(params)
+        steps = (params or {}).get("steps")
+        self.tell(None if steps is None else steps * params["epochs"])
+
+
 class SaveState(keras.callbacks.Callback):
     """Saves the flow with its optimizer at the end of an epoch, for an exact resume.
 

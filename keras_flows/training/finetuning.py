@@ -17,7 +17,6 @@ MOST_HELD_OUT = 1000
 # The highest rate, relative to the typical weight: 2e-4 for the MNIST DenseFlow, for example.
 RELATIVE_RATE = 0.001
 # Steps from which on XLA saves more time on the plane than it takes to compile.
-COMPILED_FROM = 2000
 
 
 class FineTuning(NamedTuple):
@@ -102,10 +101,7 @@ def finetune(
     upkeep.converge(flow, only_fresh=True)
     best = _Best(flow, *held_out)
     with normalization.frozen_normalization(flow):
-        flow.compile(
-            keras.optimizers.Adam(_schedule(rate, steps), global_clipnorm=1.0),
-            jit_compile="auto" if steps >= COMPILED_FROM else False,
-        )
+        flow.compile(keras.optimizers.Adam(_schedule(rate, steps), global_clipnorm=1.0))
         try:
             history = flow.fit(
                 _batches(x, context, batch_size, seed),

@@ -11,13 +11,21 @@ from keras_flows.errors import NonFiniteError
 from keras_flows.noise import SeededNoise
 from keras_flows.numerics.events import bits_per_dim
 from keras_flows.training import batches, upkeep
-from keras_flows.training.callbacks import StopOnNonFinite
+from keras_flows.training.callbacks import StopOnNonFinite, WithUpdates
 from keras_flows.training.guard import Guard
 from keras_flows.training.step import update
 
 if TYPE_CHECKING:
     from keras_flows.calls import Caller
     from keras_flows.detect.calibration import Calibration
+
+# Updates from which XLA saves more than it takes to compile: tens of seconds against a quarter of
+# a step.
+COMPILED_FROM = 2000
+
+
+def _gpu():
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 class MaximumLikelihood(keras.Model):
@@ -56,14 +64,16 @@ class MaximumLikelihood(keras.Model):
         self._nll = keras.metrics.Mean(name="nll_nats")
         self._bits = keras.metrics.Mean(name="bits_per_dim") if dequantizes else None
         self._guard = Guard()
+        self._may_choose_xla = False
 
     def compile(self, optimizer="adam", jit_compile="auto", **kwargs):
         """Prepares for training; see `keras.Model.compile`.
 
         Args:
             optimizer: A Keras optimizer or its name.
-            jit_compile: Whether XLA compiles the training step. `"auto"`: on a GPU, and on a CPU
-                for flows on vectors only (CPU convolutions are faster without).
+            jit_compile: Whether XLA compiles the training step. `"auto"`: on a GPU; and on a CPU
+                where it pays, which is in a `fit` of many updates of a flow on vectors (CPU
+                convolutions are faster without).
             **kwargs: `steps_per_execution`, `run_eagerly` and the like. A loss is an error: it
                 is built in.
         """
@@ -75,16 +85,26 @@ class MaximumLikelihood(keras.Model):
                     f"A flow is measured by its log-likelihood, which training and evaluation "
                     f"report: compile takes no {name}."
                 )
-        if jit_compile == "auto":
-            gpu = bool(tf.config.list_logical_devices("GPU"))
-            jit_compile = gpu or len(self.event_shape) == 1
-            if kwargs.get("run_eagerly"):
-                jit_compile = False
+        automatic = jit_compile == "auto"
+        if automatic:
+            jit_compile = _gpu() and not kwargs.get("run_eagerly")
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        self._may_choose_xla = automatic and not kwargs.get("run_eagerly")
 
     def get_compile_config(self):
         config = super().get_compile_config() or {}
-        return {name: config[name] for name in ("optimizer", "jit_compile") if name in config}
+        config = {name: config[name] for name in ("optimizer", "jit_compile") if name in config}
+        return {**config, "jit_compile": "auto"} if self._may_choose_xla else config
+
+    def _choose_xla(self, updates):
+        """Settles `jit_compile="auto"` for a `fit` of so many updates, None where unknown."""
+        if not self._may_choose_xla:
+            return
+        many = updates is not None and updates >= COMPILED_FROM
+        jit_compile = _gpu() or (len(self.event_shape) == 1 and many)
+        if jit_compile != self.jit_compile:
+            self.jit_compile = jit_compile
+            self.train_function = None
 
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
@@ -204,15 +224,18 @@ class MaximumLikelihood(keras.Model):
                 *keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
             )
         self.calibration = None  # it is of other weights
+        if self.optimizer is not None and not self.optimizer.built:
+            # Or its variables are created while the step is traced, which is then traced again.
+            self.optimizer.build(self.trainable_variables)
         self._guard.reset()
         upkeep.converge(self, only_fresh=True)
-        stop = StopOnNonFinite(self._guard)
+        ours = [StopOnNonFinite(self._guard), WithUpdates(self._choose_xla)]
         if isinstance(callbacks, keras.callbacks.CallbackList):
             # Another list: what a list has to call is settled when it is made.
-            params, callbacks = callbacks.params, [*callbacks.callbacks, stop]
+            params, callbacks = callbacks.params, [*callbacks.callbacks, *ours]
             callbacks = keras.callbacks.CallbackList(callbacks, model=self, **(params or {}))
         else:
-            callbacks = [*batches.callback_list(callbacks), stop]
+            callbacks = [*batches.callback_list(callbacks), *ours]
         history = super().fit(
             x,
             y,
@@ -279,7 +302,7 @@ class MaximumLikelihood(keras.Model):
     def _interpreted(self):
         """Without XLA on a CPU: it would compile again for every batch size."""
         jit_compile = self.jit_compile
-        self.jit_compile = jit_compile and bool(tf.config.list_logical_devices("GPU"))
+        self.jit_compile = jit_compile and _gpu()
         try:
             yield
         finally:

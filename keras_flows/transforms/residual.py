@@ -15,6 +15,7 @@ from keras_flows.numerics.events import event_size
 from keras_flows.numerics.fixed_point import Inversion
 from keras_flows.numerics.log_det import jacobian
 from keras_flows.transforms.base import Transform
+from keras_flows.transforms.repeated import encode_once
 
 # Up to this many dimensions the inverse uses the Jacobian.
 _NEWTON_SIZE = 8
@@ -89,8 +90,14 @@ class ResidualBlock(Transform):
         noise: Noise | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        g, log_det = self.log_det(self.net, x, context, noise, training)
-        return x + g, log_det
+        def encode(x, context, noise):
+            g, log_det = self.log_det(self.net, x, context, noise, training)
+            return x + g, log_det
+
+        # Only there: exported graphs must be free of functions that are not inlined.
+        return (
+            encode_once(self, encode, x, context, noise) if training else encode(x, context, noise)
+        )
 
     @property
     def _newton(self):

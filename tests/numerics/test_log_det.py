@@ -53,7 +53,8 @@ def test_the_block_is_worth_testing_on():
     assert (norms > 0.6).all()
 
 
-@pytest.mark.parametrize("size", range(1, 9))
+# Above eight rows the elimination is a loop.
+@pytest.mark.parametrize("size", [*range(1, 11), 30])
 def test_exact_determinant(size):
     matrices = np.random.default_rng(size).standard_normal((50, size, size))
     norms = np.linalg.norm(matrices, 2, axis=(1, 2), keepdims=True)
@@ -65,6 +66,32 @@ def test_exact_determinant(size):
         np.testing.assert_allclose(found, expected.log_abs_determinant, rtol=1e-9, atol=1e-14)
         found = log_det_identity_plus(tf.constant(scaled, tf.float32))
         np.testing.assert_allclose(found, expected.log_abs_determinant, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("size", [8, 9, 12])
+def test_derivatives_of_the_determinant(size, jit_compile):
+    matrices = np.random.default_rng(size).standard_normal((3, size, size))
+    matrices *= 0.9 / np.linalg.norm(matrices, 2, axis=(1, 2), keepdims=True)
+    matrices = tf.constant(matrices)
+    directions = tf.sin(5 * matrices)
+
+    @tf.function(jit_compile=jit_compile)
+    def first_and_second():
+        with tf.GradientTape() as outer:
+            outer.watch(matrices)
+            with tf.GradientTape() as inner:
+                inner.watch(matrices)
+                log_det = log_det_identity_plus(matrices)
+            first = inner.gradient(log_det, matrices)
+            along = tf.reduce_sum(first * directions)
+        return first, outer.gradient(along, matrices)
+
+    inverse = np.linalg.inv(np.eye(size) + matrices).transpose(0, 2, 1)
+    first, second = first_and_second()
+    np.testing.assert_allclose(first, inverse, rtol=1e-9, atol=1e-12)
+    expected = -inverse @ directions.numpy().transpose(0, 2, 1) @ inverse
+    np.testing.assert_allclose(second, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", range(1, 9))

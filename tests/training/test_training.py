@@ -349,19 +349,33 @@ def test_tensorboard_scalars(x, tmp_path):
 # compile ------------------------------------------------------------------------------------
 
 
-def test_automatic_choice_of_xla():
-    gpu = bool(tf.config.list_logical_devices("GPU"))
-    vectors, images = IDenseNet((2,), **TINY), Flow(ActNorm(), (2, 2, 3))
-    for flow, choice in ((vectors, True), (images, gpu)):
-        flow.compile("adam")
+@pytest.mark.parametrize(
+    ("shape", "updates", "choice"),
+    [((2,), 2_000, True), ((2,), 1_999, False), ((2,), None, False), ((2, 2, 3), 10_000, False)],
+)
+def test_automatic_choice_of_xla(shape, updates, choice):
+    choice = choice or bool(tf.config.list_logical_devices("GPU"))
+    flow = Flow(ActNorm(), shape)
+    for arguments in ({}, {"jit_compile": "auto"}):
+        flow.compile("adam", **arguments)
+        flow._choose_xla(updates)
         assert flow.jit_compile is choice
-        flow.compile("adam", jit_compile="auto")
-        assert flow.jit_compile is choice
-        for wanted in (True, False):
-            flow.compile("adam", jit_compile=wanted)
-            assert flow.jit_compile is wanted
-        flow.compile("adam", run_eagerly=True)
-        assert flow.jit_compile is False
+    for wanted in (True, False):
+        flow.compile("adam", jit_compile=wanted)
+        flow._choose_xla(updates)
+        assert flow.jit_compile is wanted
+    flow.compile("adam", run_eagerly=True)
+    flow._choose_xla(updates)
+    assert flow.jit_compile is False
+
+
+@pytest.mark.parametrize(("epochs", "initial"), [(1, 0), (3, 0), (5, 3)])
+def test_fit_knows_how_many_updates_there_are(x, monkeypatch, epochs, initial):
+    flow, told = Flow(ActNorm(), (2,)), []
+    monkeypatch.setattr(flow, "_choose_xla", told.append)
+    flow.compile("adam")
+    flow.fit(x, batch_size=10, epochs=epochs, initial_epoch=initial, verbose=0)
+    assert told[-1] == epochs * (len(x) // 10)
 
 
 def test_a_loss_is_an_error():

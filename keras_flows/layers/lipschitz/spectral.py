@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
+from keras_flows.numerics.tracing import traced_once
 
 # Relative slack on a norm computed in float64, far above its rounding error: a certified bound is
 # never below the norm.
@@ -192,10 +193,13 @@ class SpectralLayer(LipschitzLayer):
 
     def after_update(self) -> None:
         """Power iterations on the updated kernel; part of the compiled training step."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        start = tf.convert_to_tensor(self.u), tf.convert_to_tensor(self.v)
-        u, v = self.power_iteration(kernel, *start, self.iterations)
-        self._store(u, v, self._norm_estimate(kernel, u, v))
+
+        def updated(kernel, u, v):
+            u, v = self.power_iteration(kernel, u, v, self.iterations)
+            return u, v, self._norm_estimate(kernel, u, v)
+
+        weights = [tf.convert_to_tensor(weight) for weight in (self.kernel, self.u, self.v)]
+        self._store(*traced_once(updated, (type(self), self.iterations), *weights))
 
     def _store(self, u, v, sigma):
         self.u.assign(u)

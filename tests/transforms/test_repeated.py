@@ -1,0 +1,75 @@
+"""Blocks of one kind, traced once in a training step."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_flows import calls
+from keras_flows.models import IDenseNet
+from keras_flows.noise import SeededNoise
+from keras_flows.numerics import log_det as log_dets
+from tests.derivatives import random
+from tests.registry import move_weights
+
+THREE = {"blocks": 3, "depth": 1, "growth": 4, "power_iterations": 1, "dtype": "float64"}
+
+
+def flow_of(log_det="exact", **arguments):
+    flow = IDenseNet((2,), **THREE, log_det=log_det, **arguments)
+    move_weights(flow)
+    return flow
+
+
+def scores_and_gradients(flow, context=None):
+    with tf.GradientTape() as tape:
+        noise = SeededNoise((1, 2))
+        made = calls.density(flow, random(5, 2), context, noise, training=True).log_prob
+    return made, tape.gradient(made, flow.trainable_variables)
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """Grows by one whenever an exact log-det is built."""
+    made, exact = [], log_dets.Exact.__call__
+
+    def counted(self, net, *arguments):
+        made.append(net)
+        return exact(self, net, *arguments)
+
+    monkeypatch.setattr(log_dets.Exact, "__call__", counted)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("log_det", "context"),
+    [
+        ("exact", False),
+        ("exact", True),
+        (log_dets.Unbiased("poisson"), False),
+        (log_dets.PowerSeries(3), True),
+    ],
+)
+def test_graphs_give_the_numbers_of_eager_calls(log_det, context):
+    flow = flow_of(log_det, **({"context_shape": (3,)} if context else {}))
+    given = random(5, 3, seed=1) if context else None
+    eager = scores_and_gradients(flow, given)
+    graph = tf.function(lambda: scores_and_gradients(flow, given))()
+    tf.nest.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), graph, eager
+    )
+
+
+def test_blocks_of_one_kind_are_traced_once(traces):
+    flow = flow_of()
+    step = tf.function(lambda: scores_and_gradients(flow)[0])
+    step()
+    assert len(traces) == 1
+    flow.blocks[1].trainable = False
+    tf.function(lambda: scores_and_gradients(flow)[0])()
+    assert len(traces) == 3  # a frozen block is of another kind
+
+
+def test_outside_training_every_block_is_written_out(traces):
+    flow = flow_of()
+    tf.function(lambda: calls.log_prob(flow, random(5, 2), None, None))()
+    assert len(traces) == 3
