@@ -70,7 +70,7 @@ def finetune(
 ):
     """Fine-tune a preset on new examples; save the best weights by held-out score as a preset.
 
-    Without --validation, a tenth of the examples is held out.
+    Without --validation, a fifth of the examples is held out.
     """
     from keras_flows import training, zoo
     from keras_flows.zoo import preset

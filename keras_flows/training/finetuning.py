@@ -12,11 +12,13 @@ from keras_flows.measure import evaluation
 from keras_flows.training import normalization, upkeep
 
 # The part of the data that is held out where no validation data are given, and at most how many.
-HELD_OUT = 0.1
+HELD_OUT = 0.2
 MOST_HELD_OUT = 1000
 # The highest rate, relative to the typical weight: 2e-4 for the MNIST DenseFlow, for example.
 RELATIVE_RATE = 0.001
-# Steps from which on XLA saves more time on the plane than it takes to compile.
+# By how many standard errors an epoch must be better than the start. The best of some epochs is
+# better on a few held-out examples by chance alone, and worse on others.
+CLEARLY = 2.0
 
 
 class FineTuning(NamedTuple):
@@ -25,7 +27,8 @@ class FineTuning(NamedTuple):
     Attributes:
         before: `keras_flows.measure.evaluation.Evaluation` of the held-out examples at the start.
         after: The same for the weights that the flow has now.
-        epoch: The epoch after which these were reached; 0 if no epoch improved on the start.
+        epoch: The epoch after which these were reached; 0 if none was clearly better than the
+            start.
         history: By name the values of every epoch, as of `keras.Model.fit`; `val_nll_nats` and,
             for flows on integers, `val_bits_per_dim` are of the held-out examples.
         settings: `examples` trained on, `held_out`, `epochs`, `batch_size`, `learning_rate` and
@@ -58,7 +61,8 @@ def finetune(
     * Adam starts anew: the rate rises linearly over the first tenth of the steps, and falls to zero
       along a cosine over the others; the norm of a gradient is limited to 1.
     * After every epoch the held-out examples are scored, all with the same draws. The weights in
-      the end are those of the best score; the start takes part.
+      the end are those of the best score among the epochs that are clearly better than the start,
+      by two standard errors of the difference, example by example; without one, those of the start.
 
     What was frozen before stays frozen. The flow is compiled anew, in the end with a fresh Adam of
     that rate.
@@ -68,7 +72,7 @@ def finetune(
         x: Array `(n, *event_shape)`.
         context: Array `(n, *context_shape)` for a conditional flow, else None.
         validation: Held-out examples, an array, or `(examples, contexts)` for a conditional flow.
-            By default a tenth of `x`, drawn by the seed, at least two and at most 1000 examples, is
+            By default a fifth of `x`, drawn by the seed, at least two and at most 1000 examples, is
             held out.
         epochs: How often every example is seen.
         batch_size: Examples in a step; by default what `batch_size_of` says.
@@ -203,15 +207,22 @@ class _Best(keras.callbacks.Callback):
         super().__init__()
         self._flow, self._data = flow, (x, context)
         self.epoch = 0
-        self.before = self.after = evaluation.evaluate(flow, x, context)
+        with upkeep.restored(flow):
+            flow.converge()
+            self._start = self._scores()
+        self.before = self.after = evaluation.summary(flow, self._start)
         self._keep()
+
+    def _scores(self):
+        return evaluation.log_probs(self._flow, *self._data).astype("float64")
 
     def on_epoch_end(self, epoch, logs=None):
         # Spectral norms as they are evaluated are those that are kept.
         with upkeep.restored(self._flow):
             self._flow.converge()
-            result = evaluation.evaluate(self._flow, *self._data)
-            if result.nll < self.after.nll:
+            scores = self._scores()
+            result = evaluation.summary(self._flow, scores)
+            if result.nll < self.after.nll and _clearly_better(scores, self._start):
                 self.after, self.epoch = result, epoch + 1
                 self._keep()
         logs["val_nll_nats"] = result.nll
@@ -224,3 +235,8 @@ class _Best(keras.callbacks.Callback):
     def restore(self):
         """Puts the best weights into the flow."""
         upkeep.put_back(self._flow, self._weights)
+
+
+def _clearly_better(scores, start):
+    gain = scores - start
+    return gain.mean() > CLEARLY * gain.std(ddof=1) / math.sqrt(len(gain))

@@ -74,6 +74,14 @@ def test_where_no_epoch_is_better_the_weights_are_those_of_the_start():
     assert_same(before, values(flow))
 
 
+def test_better_by_chance_is_not_better():
+    start = np.array([1.0, 2.0, 3.0, 4.0])
+    assert finetuning._clearly_better(start + np.array([1.0, 1.1, 0.9, 1.0]), start)
+    assert not finetuning._clearly_better(start + np.array([3.0, -1.0, 2.0, -1.0]), start)
+    assert not finetuning._clearly_better(start, start)
+    assert not finetuning._clearly_better(start - 1.0, start)
+
+
 def test_a_failure_in_training_leaves_the_best_weights():
     flow = plane()
     flow.converge()
@@ -101,9 +109,9 @@ def test_every_epoch_has_another_order():
     assert (first != epoch(finetuning._batches(POINTS, None, 30, seed=2))).any()
 
 
-def test_a_tenth_is_held_out_by_default_and_is_not_trained_on():
+def test_a_fifth_is_held_out_by_default_and_is_not_trained_on():
     (x, _), (held_out, _) = finetuning._split(POINTS, None, seed=3)
-    assert (len(x), len(held_out)) == (270, 30)
+    assert (len(x), len(held_out)) == (240, 60)
     assert {*map(bytes, x), *map(bytes, held_out)} == {*map(bytes, POINTS)}
 
 
