@@ -184,7 +184,7 @@ def complete_file(path):
 def check_room(folder, size):
     """Checks that a file of so many bytes can be written into a folder.
 
-    For libraries that do not survive a full disk: HDF5 ends the process.
+    For libraries that do not take a full disk well: HDF5 may end the process by a signal.
 
     Raises:
         OSError: If it cannot.

@@ -35,6 +35,12 @@ def flow(scale=1.0):
     return made
 
 
+def large():
+    """One with 400 kB of weights."""
+    embedding = keras.layers.Embedding(1000, 100)
+    return kf.Flow(kf.transforms.ActNorm(), (2,), (), embedding)
+
+
 class Job:
     """Writes one thing.
 

@@ -1,6 +1,7 @@
 """The moments of a job at which a process could be killed, or the disk could fail.
 
-Python tells a hook of every file that is opened and every name that is changed. Before each of
+Python tells a hook of every file that is opened and every name that is changed, and another one of
+every call of something written in C, such as the writing and closing of files. Before each of
 these, what is on the disk is what a kill at that moment would leave, so a copy of it is taken; or
 an error is raised there, as a full disk would.
 """
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 _EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.truncate")
+_WRITING = ("write", "writelines", "writerow", "writerows", "close", "flush", "tofile", "fsync")
 _hook = None
 
 
@@ -68,15 +70,29 @@ def snapshots(root, job, copies):
     Returns:
         A list of `(moment, folder)`.
     """
-    taken = []
+    taken, seen = [], []
 
     def take(moment):
+        now = sorted((str(path), path.lstat().st_size) for path in Path(root).rglob("*"))
+        if taken and now == seen[-1]:
+            return
         copy = Path(copies) / f"{len(taken):03}"
         shutil.copytree(root, copy, symlinks=True)
         taken.append((moment, copy))
+        seen.append(now)
+
+    def calls(frame, event, function):
+        if event == "c_call" and function.__name__ in _WRITING:
+            sys.setprofile(None)
+            take(f"{function.__name__} in {frame.f_code.co_qualname}")
+            sys.setprofile(calls)
 
     with _before_every(Path(root), take):
-        job()
+        sys.setprofile(calls)
+        try:
+            job()
+        finally:
+            sys.setprofile(None)
     return taken
 
 

@@ -27,6 +27,11 @@ def save(folder, data):
     jobs.Preset().write(folder, new=True)
 
 
+def save_large(folder, data):
+    """A preset that is larger than the disk of the tests."""
+    jobs.large().save_to_preset(folder / "flow", summary="new")
+
+
 def command(*arguments):
     """A job that is a command."""
 
@@ -39,6 +44,7 @@ def command(*arguments):
 FINETUNE = ("--epochs", "1", "--learning-rate", "0.01")
 JOBS = {
     "save": save,
+    "save-large": save_large,
     "score": command("score", "{data}/preset", "{data}/points.npy", "-o", "{folder}/scores.csv"),
     "sample": command("sample", "{data}/preset", "-n", "30000", "-o", "{folder}/scores.csv"),
     "finetune": command("finetune", "{data}/preset", "{data}/few.npy", "{folder}/flow", *FINETUNE),

@@ -226,6 +226,14 @@ def test_a_full_disk(server, job, room, disk):
     assert LEFT[job](disk) == "old" and not jobs.hidden(disk)
 
 
+def test_weights_that_do_not_fit_on_the_disk(server, disk):
+    """It is said before HDF5 begins, which may end the process by a signal."""
+    prepare("save", disk)
+    assert server.wait(server.start("save-large", disk)) == 1, server.said()
+    assert "No space left on device: 416,404 bytes are to be written" in server.said()
+    assert preset(disk) == "old" and not jobs.hidden(disk)
+
+
 def test_two_trainings(server, tmp_path):
     """One of them is told so; the other is done."""
     first = server.start("train", tmp_path, "first")
