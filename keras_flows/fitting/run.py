@@ -17,6 +17,7 @@ from keras_flows.data.schema import Rows
 from keras_flows.detect.calibration import fingerprint
 from keras_flows.detect.scoring import calibrate
 from keras_flows.errors import PresetError
+from keras_flows.files import complete_file
 from keras_flows.fitting import build, defaults, training
 from keras_flows.fitting.gaussian import Gaussian
 from keras_flows.fitting.progress import Progress, say
@@ -228,7 +229,8 @@ def _plan(work, of_table, held_out, model, arguments, settings, resume):
                 f"then, or remove {work}."
             )
     work.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with complete_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _train(flow, rows, held_out, settings, work, minutes, console):
