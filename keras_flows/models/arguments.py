@@ -5,6 +5,8 @@ import functools
 import inspect
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +17,30 @@ from keras_flows.numerics.configured import Configured
 
 # What every flow has; `Flow` keeps these itself.
 _COMMON = ("self", "event_shape", "context_shape", "context_embedding", "dtype")
+
+
+@dataclass(frozen=True)
+class ByEvent:
+    """The default of an argument, in the signature, where it depends on what a flow is on.
+
+    Attributes:
+        vectors: For a flow on vectors.
+        images: For a flow on images.
+    """
+
+    vectors: Any
+    images: Any
+
+
+@dataclass(frozen=True)
+class OnImages:
+    """The default of an argument that only flows on images have.
+
+    Attributes:
+        images: The default.
+    """
+
+    images: Any
 
 
 class ModelFlow(Flow):
@@ -67,9 +93,36 @@ def _own(value):
     return copy.deepcopy(value) if isinstance(value, (list, tuple, dict)) else value
 
 
-def default(model, name):
-    """What an argument of a model is in its signature."""
-    return inspect.signature(type(model).__init__).parameters[name].default
+def defaults(cls):
+    """What the arguments of a model are in its signature, a dictionary."""
+    parameters = inspect.signature(cls.__init__).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def settle(model, event_shape):
+    """Puts the defaults of such events in place; what is for other events is gone afterwards.
+
+    Args:
+        model: A `ModelFlow` whose `arguments` are as they were given.
+        event_shape: Its events: a vector, or an image.
+
+    Raises:
+        ValueError: If an argument of images was given for a flow on vectors.
+    """
+    on_images, standards = len(event_shape) == 3, defaults(type(model))
+    for name, value in list(vars(model.arguments).items()):
+        standard = standards[name]
+        given = value is not standard
+        if isinstance(standard, ByEvent) and (not given or value is None):
+            setattr(model.arguments, name, standard.images if on_images else standard.vectors)
+        elif isinstance(standard, OnImages) and not on_images:
+            if given:
+                raise ValueError(
+                    f"{name} is for images; this flow is on vectors, of shape {event_shape}."
+                )
+            delattr(model.arguments, name)
+        elif isinstance(standard, OnImages) and not given:
+            setattr(model.arguments, name, standard.images)
 
 
 def serialized(value):

@@ -122,6 +122,46 @@ def test_fully_connected_in_all_forms():
         IDenseNet((2,), fully_connected=FullyConnected(1))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"bits": 8},
+        {"alpha": 0.05},
+        {"squeeze_first": False},
+        {"fully_connected": FullyConnected(4, 32)},
+        {"factor_out": False},
+        {"first_actnorm": True},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_what_is_for_images_is_no_argument_of_vectors(given):
+    # Not even the default, which says nothing there.
+    (name,) = given
+    with pytest.raises(ValueError, match=f"{name} is for images; this flow is on vectors"):
+        IDenseNet((2,), blocks=1, **given)
+    assert name not in IDenseNet((2,), blocks=1, depth=1, growth=2).get_config()
+
+
+def test_old_configurations_of_vectors_have_the_defaults_of_images():
+    connected = keras.saving.serialize_keras_object(FullyConnected(4, 32))
+    old = {"event_shape": [2], "blocks": 1, "depth": 1, "growth": 2, "bits": 8, "alpha": 0.05}
+    old |= {"squeeze_first": False, "factor_out": False, "fully_connected": connected}
+    flow = IDenseNet.from_config(old)
+    assert "bits" not in flow.get_config() and flow.event_shape == (2,)
+    older = {name: old[name] for name in ("event_shape", "blocks", "depth", "growth")}
+    assert IDenseNet.from_config({**older, "fc_blocks": 4, "fc_growth": 32}).blocks
+    for other in ({"bits": 5}, {"fc_blocks": 1}):
+        with pytest.raises(ValueError, match="is for images"):
+            IDenseNet.from_config({**older, **other})
+
+
+def test_none_is_the_default_where_it_depends_on_the_events():
+    flow = IDenseNet((2,), blocks=1, depth=None, growth=2, coeff=None)
+    assert (flow.arguments.depth, flow.arguments.coeff) == (4, 0.9)
+    flow = IDenseNet((4, 4, 1), **{**IMAGES, "depth": None}, fully_connected=None, bits=None)
+    assert (flow.arguments.depth, flow.bits) == (3, None)
+
+
 def test_what_was_left_out_is_in_the_configuration():
     config = IDenseNet((2,), blocks=1).get_config()
     assert (config["depth"], config["growth"], config["activation"]) == (4, 90, "lipswish")

@@ -1,39 +1,25 @@
 """i-DenseNet and Residual Flow: chains of Lipschitz residual blocks, on vectors and on images."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.layers import LipschitzDenseLayer
+from keras_flows.layers import LipschitzDenseLayer, LipschitzLayer
 from keras_flows.layers import activation as activation_layer
-from keras_flows.models.arguments import ModelFlow, default, recorded
+from keras_flows.models.arguments import ByEvent, ModelFlow, OnImages, defaults, recorded, settle
 from keras_flows.models.residual.nets import DenseNets, PlainNets
 from keras_flows.models.residual.steps import Steps
 from keras_flows.numerics import log_det as log_dets
 from keras_flows.numerics.configured import Configured
-from keras_flows.numerics.log_det import Unbiased
+from keras_flows.numerics.log_det import Estimator, Unbiased
 from keras_flows.transforms import Chain
 
-# What arguments are where they are None.
-_ON_VECTORS = {
-    "blocks": 10,
-    "activation": "lipswish",
-    "coeff": 0.9,
-    "power_iterations": 5,
-    "actnorm": False,
-    "log_det": "exact",
-}
-_ON_IMAGES = {
-    "blocks": (16, 16, 16),
-    "coeff": 0.98,
-    "power_iterations": "tolerance",
-    "actnorm": True,
-    "log_det": Unbiased("poisson"),
-}
-_FLAGS_FOR_IMAGES = ("squeeze_first", "first_actnorm", "first_activation", "factor_out")
-_FOR_IMAGES = ("bits", "alpha", "fully_connected", *_FLAGS_FOR_IMAGES)
+_FLAGS_OF_IMAGES = ("squeeze_first", "first_actnorm", "first_activation", "factor_out")
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -68,19 +54,16 @@ class _ResidualModel(ModelFlow):
     Args:
         event_shape: `(features,)` or `(height, width, channels)`.
         nets: The class of `Nets` that gives the blocks their networks.
-        defaults: What further arguments are where they are None: on vectors, and on images.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: See `Flow`.
         **kwargs: See `Flow`.
     """
 
-    def __init__(
-        self, event_shape, nets, defaults, context_shape, context_embedding, dtype, **kwargs
-    ):
+    def __init__(self, event_shape, nets, context_shape, context_embedding, dtype, **kwargs):
         event_shape = checks.event_shape(event_shape)
         on_images = len(event_shape) == 3
-        arguments = self._settled(event_shape, on_images, defaults[on_images])
+        arguments = self._settled(event_shape, on_images)
         policy = keras.dtype_policies.get(dtype)
         common = {
             "dtype": policy,
@@ -103,23 +86,15 @@ class _ResidualModel(ModelFlow):
             **kwargs,
         )
 
-    def _settled(self, event_shape, on_images, defaults):
-        """The arguments, checked, with their values in the place of None."""
+    def _settled(self, event_shape, on_images):
+        """The arguments, checked, with the defaults for such events."""
         a = self.arguments
         if len(event_shape) not in (1, 3):
             raise ValueError(
                 f"{type(self).__name__} takes vectors, an event_shape such as (2,), or images "
                 f"(height, width, channels); got {event_shape}."
             )
-        for name in _FOR_IMAGES:
-            if name in vars(a) and not on_images and getattr(a, name) != default(self, name):
-                raise ValueError(
-                    f"{name} is for images; this flow is on vectors, of shape {event_shape}."
-                )
-        for name, value in defaults.items():
-            if getattr(a, name) is None:
-                setattr(a, name, value)
-        a.fully_connected = self._fully_connected(a.fully_connected)
+        settle(self, event_shape)
         if isinstance(a.activation, dict):
             a.activation = activation_layer(a.activation)
         a.log_det = log_dets.estimator(a.log_det)
@@ -127,18 +102,20 @@ class _ResidualModel(ModelFlow):
             checks.number(
                 a.block_bound, "block_bound", checks.TINY, 1.0 - checks.EPSILON, "in (0, 1)"
             )
-        for name in ("actnorm", *_FLAGS_FOR_IMAGES):
-            if name in vars(a):
-                checks.flag(getattr(a, name), name)
+        for name, value in vars(a).items():
+            if name in ("actnorm", *_FLAGS_OF_IMAGES):
+                checks.flag(value, name)
         if on_images:
+            a.fully_connected = self._fully_connected(a.fully_connected)
             checks.counts(a.blocks, "blocks, the residual blocks at every scale of an image,")
         else:
             checks.count(a.blocks, "blocks")
         return a
 
-    def _fully_connected(self, value):
+    @classmethod
+    def _fully_connected(cls, value):
         """The `FullyConnected` from what people give for one."""
-        standard = asdict(default(self, "fully_connected"))
+        standard = asdict(defaults(cls)["fully_connected"].images)
         if value is None:
             value = {"blocks": 0}
         if isinstance(value, dict):
@@ -152,7 +129,22 @@ class _ResidualModel(ModelFlow):
         # Until version 0.1, with numbers by a prefix.
         names = {"fc_blocks": "blocks", "fc_growth": "size", "fc_width": "size"}
         old = {new: config.pop(name) for name, new in names.items() if name in config}
-        return {**config, "fully_connected": old} if old else config
+        if old:
+            config["fully_connected"] = old
+        # And, for flows on vectors, with the defaults of images.
+        if len(config.get("event_shape", ())) == 1:
+            for name, standard in defaults(cls).items():
+                if isinstance(standard, OnImages) and _equal(config.get(name), standard.images):
+                    del config[name]
+        return config
+
+
+def _equal(value, standard):
+    """Whether an argument, as a configuration has it, is some value."""
+    if isinstance(value, dict) and isinstance(standard, FullyConnected):
+        standard = asdict(standard)
+        value = {**standard, **value.get("config", value)}
+    return value == standard
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -211,29 +203,31 @@ class IDenseNet(_ResidualModel):
     @recorded
     def __init__(
         self,
-        event_shape,
-        blocks=None,
-        depth=None,
-        growth=None,
-        activation=None,
-        learnable_concatenation=True,
-        concatenation_start=0,
-        coeff=None,
-        lip_coeff=0.98,
-        block_bound=None,
-        power_iterations=None,
-        actnorm=None,
-        log_det=None,
-        bits=8,
-        alpha=0.05,
-        squeeze_first=False,
-        fully_connected=FullyConnected(4, 32),
-        factor_out=False,
-        first_actnorm=True,
-        context_shape=None,
-        context_embedding=None,
-        dtype=None,
-        **kwargs,
+        event_shape: tuple[int, ...],
+        blocks: int | Sequence[int] | ByEvent | None = ByEvent(10, images=(16, 16, 16)),
+        depth: int | ByEvent | None = ByEvent(4, images=3),
+        growth: int | ByEvent | None = ByEvent(90, images=172),
+        activation: str | dict | LipschitzLayer | ByEvent | None = ByEvent(
+            "lipswish", images="clipswish"
+        ),
+        learnable_concatenation: bool = True,
+        concatenation_start: int = 0,
+        coeff: float | ByEvent | None = ByEvent(0.9, images=0.98),
+        lip_coeff: float = 0.98,
+        block_bound: float | None = None,
+        power_iterations: int | str | ByEvent | None = ByEvent(5, images="tolerance"),
+        actnorm: bool | ByEvent | None = ByEvent(False, images=True),
+        log_det: str | Estimator | ByEvent | None = ByEvent("exact", images=Unbiased("poisson")),
+        bits: int | OnImages | None = OnImages(8),
+        alpha: float | OnImages = OnImages(0.05),
+        squeeze_first: bool | OnImages = OnImages(False),
+        fully_connected: FullyConnected | dict | OnImages | None = OnImages(FullyConnected(4, 32)),
+        factor_out: bool | OnImages = OnImages(False),
+        first_actnorm: bool | OnImages = OnImages(True),
+        context_shape: tuple[int, ...] | None = None,
+        context_embedding: keras.layers.Layer | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
     ):
         checks.flag(learnable_concatenation, "learnable_concatenation")
         checks.count(concatenation_start, "concatenation_start", least=0)
@@ -241,17 +235,13 @@ class IDenseNet(_ResidualModel):
         super().__init__(
             event_shape,
             DenseNets,
-            (
-                {**_ON_VECTORS, "depth": 4, "growth": 90},
-                {**_ON_IMAGES, "depth": 3, "growth": 172, "activation": "clipswish"},
-            ),
             context_shape,
             context_embedding,
             dtype,
             **kwargs,
         )
 
-    def concatenation_coefficients(self):
+    def concatenation_coefficients(self) -> np.ndarray:
         """The pairs (eta1, eta2) of every Dense Layer, an array `(blocks, depth, 2)`.
 
         eta1 weighs the input of the layer, eta2 its new channels. The fully connected blocks of
@@ -313,36 +303,30 @@ class ResidualFlow(_ResidualModel):
     @recorded
     def __init__(
         self,
-        event_shape,
-        blocks=None,
-        widths=None,
-        activation=None,
-        coeff=None,
-        block_bound=None,
-        power_iterations=None,
-        actnorm=None,
-        log_det=None,
-        bits=8,
-        alpha=0.05,
-        squeeze_first=False,
-        fully_connected=FullyConnected(4, 128),
-        factor_out=False,
-        first_actnorm=True,
-        first_activation=False,
-        context_shape=None,
-        context_embedding=None,
-        dtype=None,
-        **kwargs,
+        event_shape: tuple[int, ...],
+        blocks: int | Sequence[int] | ByEvent | None = ByEvent(10, images=(16, 16, 16)),
+        widths: Sequence[int] | ByEvent | None = ByEvent((128,) * 4, images=(512, 512)),
+        activation: str | dict | LipschitzLayer = "lipswish",
+        coeff: float | ByEvent | None = ByEvent(0.9, images=0.98),
+        block_bound: float | None = None,
+        power_iterations: int | str | ByEvent | None = ByEvent(5, images="tolerance"),
+        actnorm: bool | ByEvent | None = ByEvent(False, images=True),
+        log_det: str | Estimator | ByEvent | None = ByEvent("exact", images=Unbiased("poisson")),
+        bits: int | OnImages | None = OnImages(8),
+        alpha: float | OnImages = OnImages(0.05),
+        squeeze_first: bool | OnImages = OnImages(False),
+        fully_connected: FullyConnected | dict | OnImages | None = OnImages(FullyConnected(4, 128)),
+        factor_out: bool | OnImages = OnImages(False),
+        first_actnorm: bool | OnImages = OnImages(True),
+        first_activation: bool | OnImages = OnImages(False),
+        context_shape: tuple[int, ...] | None = None,
+        context_embedding: keras.layers.Layer | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
     ):
-        if widths is not None:
-            checks.counts(widths, "widths")
         super().__init__(
             event_shape,
             PlainNets,
-            (
-                {**_ON_VECTORS, "widths": [128] * 4},
-                {**_ON_IMAGES, "widths": [512, 512], "activation": "lipswish"},
-            ),
             context_shape,
             context_embedding,
             dtype,

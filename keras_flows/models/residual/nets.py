@@ -82,6 +82,7 @@ class PlainNets(Nets):
         return [*layers, last]
 
     def block(self, shape, first):
+        checks.counts(self.arguments.widths, "widths")
         return self._layers(shape, self.arguments.widths, first)
 
     def fully_connected(self, features):

@@ -32,7 +32,7 @@ class Steps:
 
     def on_vectors(self, shape):
         """All steps of a flow on vectors."""
-        return self._blocks(shape, self.arguments.blocks, first=True)
+        return [*self._actnorm(), *self._blocks(shape, self.arguments.blocks, first=True)]
 
     def on_images(self, shape):
         """All steps of a flow on images."""
@@ -43,6 +43,8 @@ class Steps:
         if self.arguments.squeeze_first:
             steps.append(Squeeze(dtype=self.policy))
             shape = steps[-1].encoded_shape(shape)
+        if self.arguments.first_actnorm:
+            steps += self._actnorm()
         return steps + self._scales(shape, self.arguments.blocks, first=True)
 
     def _block(self, layers):
@@ -54,8 +56,8 @@ class Steps:
         return [ActNorm(dtype=self.policy)] if self.arguments.actnorm else []
 
     def _blocks(self, shape, number, first):
-        """`number` residual blocks, with an ActNorm in front of those that come first."""
-        steps = self._actnorm() if first and self.arguments.first_actnorm else []
+        """`number` residual blocks; `first` for those that the flow begins with."""
+        steps = []
         for i in range(number):
             steps += self._block(self.nets.block(shape, first and i == 0))
         return steps
