@@ -62,8 +62,9 @@ def calibrate(
         )
     preset.add_calibration(folder, calibration, target)
     if as_json:
-        described = zoo.show(target).calibration.model_dump()
-        print_json({"folder": str(target), **described})
+        described = zoo.show(target).calibration
+        assert described is not None  # it was added above
+        print_json({"folder": str(target), **described.model_dump()})
         return
     rows = [
         ("held-out scores", f"{len(calibration):,} ({name})"),

@@ -42,6 +42,7 @@ def train(
         print_json(metadata.model_dump())
         return
     test = metadata.test
+    assert test is not None  # a run ends with one
     rows = [("test", f"{test.nll:.4f} ± {test.standard_error:.4f} nats ({test.data})")]
     if test.bits_per_dim is not None:
         rows.append(("bits per dimension", f"{test.bits_per_dim:.4f}"))

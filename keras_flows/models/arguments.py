@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -54,16 +54,16 @@ class ModelFlow(Flow):
     arguments = types.SimpleNamespace()
 
     @classmethod
-    def upgrade(cls, config):
+    def upgrade(cls, config: dict) -> dict:
         """A configuration of an earlier version in the present form; others as they are."""
         return config
 
-    def get_config(self):
+    def get_config(self) -> dict:
         recorded = {name: serialized(value) for name, value in vars(self.arguments).items()}
         return {**keras.Model.get_config(self), **recorded, **self._common_config()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         return super().from_config(cls.upgrade(dict(config)))
 
 

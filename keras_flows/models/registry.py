@@ -1,5 +1,7 @@
 """The families of flows, one line each, and what is found in them by name."""
 
+from typing import Any
+
 from keras_flows import checks
 from keras_flows.models import denseflow, maf, realnvp, residual, spline
 from keras_flows.models.arguments import ModelFlow
@@ -17,7 +19,7 @@ CONFIGURATIONS = {k: v for family in FAMILIES for k, v in family.configurations.
 RECIPES = {name: recipe for family in FAMILIES for name, recipe in family.recipes.items()}
 
 
-def from_name(name, **arguments):
+def from_name(name: str, **arguments: Any) -> ModelFlow:
     """A flow of a published configuration, with fresh weights.
 
     >>> flow = kf.models.from_name("idensenet_cifar10_small", seed=3)

@@ -1,12 +1,17 @@
 """A flow in training, as it is evaluated."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from keras_flows.training import upkeep
 
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
+
 
 @contextlib.contextmanager
-def averaged(flow):
+def averaged(flow: "Flow") -> Iterator["Flow"]:
     """The flow as it is evaluated: averaged weights in place, spectral norms converged.
 
     The averages are those of an optimizer with `use_ema`; with another, the weights are the

@@ -2,12 +2,16 @@
 
 import pathlib
 import time
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
 from keras_flows.errors import NonFiniteError
 from keras_flows.files import complete_file
+
+if TYPE_CHECKING:
+    from keras_flows.training.guard import Guard
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -19,11 +23,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
         guard: The `keras_flows.training.guard.Guard` that the training steps report to.
     """
 
-    def __init__(self, guard):
+    def __init__(self, guard: "Guard"):
         super().__init__()
         self.guard = guard
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self.guard.failure is not None:
             step, part = self.guard.failure
             raise NonFiniteError(
@@ -67,22 +71,22 @@ class SaveState(keras.callbacks.Callback):
         minutes: No epoch but the last is saved until so many minutes after the last save.
     """
 
-    def __init__(self, path, minutes=0.0):
+    def __init__(self, path: str | pathlib.Path, minutes: float = 0.0):
         super().__init__()
         self.path = pathlib.Path(path)
         self.minutes = minutes
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._saved = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         last = epoch + 1 == self.params["epochs"]
         if not last and time.monotonic() - self._saved < 60 * self.minutes:
             return
         self.save()
         self._saved = time.monotonic()
 
-    def save(self):
+    def save(self) -> None:
         """Writes the file, complete or not at all."""
         with complete_file(self.path) as partial:
             keras.saving.save_model(self.model, partial)
@@ -97,14 +101,14 @@ class TensorBoardScalars(keras.callbacks.Callback):
         folder: The folder of the event files.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | pathlib.Path):
         super().__init__()
         self.folder = str(folder)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._writer = tf.summary.create_file_writer(self.folder)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         kind = tf.compat.v1.SummaryMetadata()
         kind.plugin_data.plugin_name = "scalars"
         step = int(self.model.optimizer.iterations)
@@ -113,5 +117,5 @@ class TensorBoardScalars(keras.callbacks.Callback):
                 tf.summary.write(name, tf.constant(value, "float32"), step, kind)
         self._writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         self._writer.close()

@@ -1,15 +1,20 @@
 """Fine-tuning: a trained flow goes on with other data, and never ends worse than it began."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_flows import checks
 from keras_flows.measure import evaluation
 from keras_flows.training import normalization, upkeep
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 # The part of the data that is held out where no validation data are given, and at most how many.
 HELD_OUT = 0.2
@@ -43,16 +48,16 @@ class FineTuning(NamedTuple):
 
 
 def finetune(
-    flow,
-    x,
-    context=None,
-    validation=None,
-    epochs=5,
-    batch_size=None,
-    learning_rate=None,
-    seed=0,
-    callbacks=None,
-):
+    flow: "Flow",
+    x: ArrayLike,
+    context: ArrayLike | None = None,
+    validation: ArrayLike | tuple[ArrayLike, ArrayLike] | None = None,
+    epochs: int = 5,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] | None = None,
+) -> FineTuning:
     """Goes on training a flow on new data; keeps the best weights by held-out likelihood.
 
     It is `flow.compile` and `flow.fit` with what a trained flow needs:
@@ -89,18 +94,19 @@ def finetune(
         ValueError: If there are too few examples, or an argument does not fit.
     """
     checks.count(epochs, "epochs")
-    x, context = _arrays(flow, x, context, "x")
+    examples, contexts = _arrays(flow, x, context, "x")
     if validation is None:
-        (x, context), held_out = _split(x, context, seed)
+        (examples, contexts), held_out = _split(examples, contexts, seed)
     else:
         pair = validation if isinstance(validation, tuple) else (validation, None)
-        held_out = _arrays(flow, *pair, "validation")
-    batch_size = batch_size_of(flow, len(x)) if batch_size is None else batch_size
+        held_out = _arrays(flow, pair[0], pair[1], "validation")
+    number = len(examples)
+    batch_size = batch_size_of(flow, number) if batch_size is None else batch_size
     checks.count(batch_size, "batch_size")
-    batch_size = min(batch_size, len(x))
+    batch_size = min(batch_size, number)
     rate = learning_rate_of(flow) if learning_rate is None else learning_rate
     checks.positive(rate, "learning_rate")
-    steps = epochs * (len(x) // batch_size)
+    steps = epochs * (number // batch_size)
 
     upkeep.converge(flow, only_fresh=True)
     best = _Best(flow, *held_out)
@@ -108,7 +114,7 @@ def finetune(
         flow.compile(keras.optimizers.Adam(_schedule(rate, steps), global_clipnorm=1.0))
         try:
             history = flow.fit(
-                _batches(x, context, batch_size, seed),
+                _batches(examples, contexts, batch_size, seed),
                 epochs=epochs,
                 callbacks=[best, *(callbacks or ())],
                 shuffle=False,
@@ -119,7 +125,7 @@ def finetune(
     # The optimizer above knows nothing of the weights that are frozen no longer.
     flow.compile(keras.optimizers.Adam(rate))
     settings = {
-        "examples": len(x),
+        "examples": number,
         "held_out": len(held_out[0]),
         "epochs": epochs,
         "batch_size": batch_size,

@@ -1,11 +1,13 @@
 """Training of flows by maximum likelihood, on `keras.Model.fit`."""
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_flows.errors import NonFiniteError
 from keras_flows.noise import SeededNoise
@@ -66,7 +68,12 @@ class MaximumLikelihood(keras.Model):
         self._guard = Guard()
         self._may_choose_xla = False
 
-    def compile(self, optimizer="adam", jit_compile="auto", **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
         """Prepares for training; see `keras.Model.compile`.
 
         Args:
@@ -91,7 +98,7 @@ class MaximumLikelihood(keras.Model):
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self._may_choose_xla = automatic and not kwargs.get("run_eagerly")
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
         config = super().get_compile_config() or {}
         config = {name: config[name] for name in ("optimizer", "jit_compile") if name in config}
         return {**config, "jit_compile": "auto"} if self._may_choose_xla else config
@@ -106,20 +113,20 @@ class MaximumLikelihood(keras.Model):
             self.jit_compile = jit_compile
             self.train_function = None
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**config)
         if hasattr(self, "optimizer") and self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def after_update(self):
+    def after_update(self) -> None:
         """What follows a weight update in training, power iterations above all.
 
         `fit` does this by itself; a training loop of one's own calls it after every step.
         """
         upkeep.after_update(self)
 
-    def converge(self):
+    def converge(self) -> None:
         """Brings the stored spectral norms to convergence.
 
         `fit`, `evaluate`, saving and exporting do this by themselves.
@@ -127,13 +134,13 @@ class MaximumLikelihood(keras.Model):
         upkeep.converge(self)
 
     @property
-    def training_failure(self):
+    def training_failure(self) -> tuple[int, str] | None:
         """`(step, part)` of the present fit's first NaN or infinity; None without one."""
         return self._guard.failure
 
     # The steps --------------------------------------------------------------------------------
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict:
         x, context, weights = batches.unpack(data, self)
         noise = self._keyed_noise(self.optimizer.iterations)
         log_prob, loss = update(
@@ -146,13 +153,13 @@ class MaximumLikelihood(keras.Model):
         self.after_update()
         return self._track(loss, log_prob, weights)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict:
         x, context, weights = batches.unpack(data, self)
         # Keyed by the number of examples seen, so that an evaluation repeats exactly.
         log_prob = self.density(x, context, self._keyed_noise(self._nll.count)).log_prob
         return self._track(self._loss(log_prob, weights), log_prob, weights)
 
-    def predict_step(self, data):
+    def predict_step(self, data: Any) -> tf.Tensor:
         x, context, _ = batches.unpack(data, self)
         return self((x, context))
 
@@ -179,14 +186,14 @@ class MaximumLikelihood(keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        *args,
-        callbacks=None,
-        sample_weight=None,
-        validation_data=None,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: ArrayLike | None = None,
+        *args: Any,
+        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.CallbackList | None = None,
+        sample_weight: ArrayLike | None = None,
+        validation_data: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Trains by maximum likelihood; see `keras.Model.fit`.
 
         Args:
@@ -248,7 +255,14 @@ class MaximumLikelihood(keras.Model):
         self.converge()
         return history
 
-    def evaluate(self, x=None, y=None, *args, sample_weight=None, **kwargs):
+    def evaluate(
+        self,
+        x: Any = None,
+        y: ArrayLike | None = None,
+        *args: Any,
+        sample_weight: ArrayLike | None = None,
+        **kwargs: Any,
+    ) -> float | list[float] | dict[str, float]:
         """Mean negative log-likelihood; see `keras.Model.evaluate`, and `fit` for the data.
 
         Spectral norms are brought to convergence for it; all weights are put back afterwards.
@@ -270,7 +284,7 @@ class MaximumLikelihood(keras.Model):
             )
         return results
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         """The log_prob of every example, an array `(n,)`; see `keras.Model.predict`.
 
         A conditional flow takes `(x, context)`.
@@ -288,12 +302,12 @@ class MaximumLikelihood(keras.Model):
             )
         return scores
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Callable:
         with self._interpreted():
             super().make_test_function(force)
         return self.test_function
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> Callable:
         with self._interpreted():
             super().make_predict_function(force)
         return self.predict_function

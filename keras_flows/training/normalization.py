@@ -1,12 +1,18 @@
 """Batch normalisation in a flow that is already trained: frozen, or its averages taken anew."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from keras_flows import checks
 from keras_flows.noise import SeededNoise
+
+if TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 
 def norms(model):
@@ -16,7 +22,7 @@ def norms(model):
 
 
 @contextlib.contextmanager
-def frozen_normalization(model):
+def frozen_normalization(model: keras.Model) -> Iterator[keras.Model]:
     """Batch normalisation in inference mode inside, trained or not as before afterwards.
 
     Keras's convention: a layer with `trainable = False` normalises with its moving averages, in
@@ -34,7 +40,13 @@ def frozen_normalization(model):
             layer.trainable = trainable
 
 
-def recalibrate(flow, x, context=None, batch_size=100, seed=0):
+def recalibrate(
+    flow: "Flow",
+    x: ArrayLike,
+    context: ArrayLike | None = None,
+    batch_size: int = 100,
+    seed: int = 0,
+) -> None:
     """Takes the moving averages of batch normalisation anew, from data.
 
     Where they are trained, the averages lag behind the weights, and evaluation uses them. Taken
@@ -56,13 +68,13 @@ def recalibrate(flow, x, context=None, batch_size=100, seed=0):
         ValueError: If there are fewer than two examples, or an argument does not fit.
     """
     checks.count(batch_size, "batch_size", least=2)
-    x, context = flow.calls.checked(x, context)
-    if len(x) < 2:
-        raise ValueError(f"The variance of a batch needs at least two examples; got {len(x)}.")
+    data, contexts = flow.calls.checked(x, context)
+    if len(data) < 2:
+        raise ValueError(f"The variance of a batch needs at least two examples; got {len(data)}.")
     layers = [layer for layer in norms(flow) if layer.trainable]
     if not layers:
         return
-    batch_size = min(batch_size, len(x))
+    batch_size = min(batch_size, len(data))
     momentum = tf.Variable(0.0, dtype=layers[0].variable_dtype)
 
     @tf.function
@@ -73,10 +85,11 @@ def recalibrate(flow, x, context=None, batch_size=100, seed=0):
     for layer in layers:
         layer.momentum = momentum
     try:
-        for j in range(len(x) // batch_size):
+        for j in range(len(data) // batch_size):
             rows = slice(j * batch_size, (j + 1) * batch_size)
             momentum.assign(j / (j + 1))  # the mean of j + 1 batches, from that of j
-            observe(x[rows], None if context is None else context[rows], tf.constant([seed, j]))
+            of_rows = None if contexts is None else contexts[rows]
+            observe(data[rows], of_rows, tf.constant([seed, j]))
     finally:
         for layer, value in zip(layers, before, strict=True):
             layer.momentum = value

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 
@@ -92,7 +92,7 @@ class CosineDecay:
         if any(a >= b for a, b in itertools.pairwise(steps)):
             raise ValueError(f"The steps of restarts must rise; got {steps}.")
 
-    def make(self, steps):
+    def make(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
         """The Keras schedule of a run of so many steps."""
         restarts = [pair for pair in self.restarts if pair[0] < steps]
         starts, rates = zip((0, self.learning_rate), *restarts, strict=True)
@@ -103,7 +103,7 @@ class CosineDecay:
         ]
         return cycles[0] if len(cycles) == 1 else schedules.Cycles(cycles, starts)
 
-    def until(self, steps):
+    def until(self, steps: int) -> "CosineDecay | None":
         """The schedule up to a restart at that step; None where there is none."""
         if steps not in dict(self.restarts):
             return None
@@ -135,11 +135,11 @@ class WarmUp:
     def __post_init__(self):
         self.make(1)  # raises where a number does not fit
 
-    def make(self, steps):
+    def make(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
         """The Keras schedule of a run of so many steps."""
         return schedules.WarmUp(**dataclasses.asdict(self))
 
-    def until(self, steps):
+    def until(self, steps: int) -> None:
         """None: there are no restarts."""
         return None
 
@@ -176,7 +176,7 @@ class Optimizer:
         parameters = inspect.signature(getattr(keras.optimizers, self.class_name)).parameters
         checks.known_names(self.arguments, parameters, self.class_name)
 
-    def make(self, **arguments):
+    def make(self, **arguments: Any) -> keras.optimizers.Optimizer:
         """The Keras optimizer."""
         return getattr(keras.optimizers, self.class_name)(**arguments, **self.arguments)
 
@@ -246,7 +246,7 @@ class Recipe:
         if self.importance_samples is not None:
             checks.count(self.importance_samples, "importance_samples")
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """The recipe as a dictionary of what JSON has."""
         parts = {
             "data": {self.data.key: self.data.name, **_changed(self.data, "name")},
@@ -263,7 +263,7 @@ class Recipe:
         return _plain({**plain, **parts})
 
     @classmethod
-    def from_json(cls, content):
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The recipe from `to_json`, or from what an earlier version wrote.
 
         Raises:
@@ -274,8 +274,8 @@ class Recipe:
             data, schedule = dict(content["data"]), dict(content["schedule"])
             optimizer = dict(content.get("optimizer", {"class_name": "Adam"}))
             key = next((key for key in DATA if key in data), None)
-            kind = checks.known(key, DATA, "kind of data")
-            content["data"] = kind(data.pop(key), **data)
+            of_data = checks.known(key, DATA, "kind of data")
+            content["data"] = of_data(data.pop(key), **data)
             kind = checks.known(schedule.pop("class_name", None), SCHEDULES, "schedule")
             content["schedule"] = kind(**schedule)
             content["optimizer"] = Optimizer(optimizer.pop("class_name", None), optimizer)
@@ -300,7 +300,7 @@ def _plain(value):
     return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def check_name(name):
+def check_name(name: str) -> None:
     """Checks that the name of a run is that of a folder, not a path.
 
     Raises:

@@ -11,18 +11,28 @@ import keras
 import rich.console
 import rich.progress
 
-from keras_flows.data import Images
+from keras_flows.data import Images, ToyDensity
 from keras_flows.files import locked
+from keras_flows.flow import Flow
 from keras_flows.models import registry
 from keras_flows.training import report, sources, state
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
-from keras_flows.training.recipe import check_name
+from keras_flows.training.recipe import Recipe, check_name
+from keras_flows.zoo.metadata import Metadata
 from keras_flows.zoo.preset import check_target
 
 SAVE_MINUTES = 5.0
 
 
-def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, console=None):
+def train(
+    name: str,
+    recipe: Recipe,
+    output: str | Path,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    resume: bool = False,
+    console: rich.console.Console | None = None,
+) -> Metadata:
     """Trains a flow and writes it as the preset `output/name`.
 
     Beside it, `output/name.training` holds the state to resume from (saved with a report, at most
@@ -71,7 +81,7 @@ def train(name, recipe, output, data_dir=None, cache_dir=None, resume=False, con
     with locked(work / "lock", f"trains into {work}"):
         state.check(path, recipe, resume)
         state.write_recipe(work / "recipe.json", recipe)
-        if path.exists():
+        if flow is None or path.exists():
             flow = state.load(path)
             # It may have more cycles than the state's.
             flow.optimizer.learning_rate = recipe.schedule.make(recipe.steps)
@@ -111,7 +121,7 @@ def _fit(flow, recipe, data, work, every, console):
         )
 
 
-def build(recipe, source):
+def build(recipe: Recipe, source: ToyDensity | Images) -> Flow:
     """A compiled flow at the start of a recipe.
 
     Args:

@@ -1,6 +1,8 @@
 """Learning rates by step."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Self
 
 import keras
 import tensorflow as tf
@@ -29,12 +31,12 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        learning_rate,
-        warmup_steps,
-        decay=1.0,
-        decay_steps=1,
-        final_rate=None,
-        final_start=None,
+        learning_rate: float,
+        warmup_steps: float,
+        decay: float = 1.0,
+        decay_steps: float = 1,
+        final_rate: float | None = None,
+        final_start: int | None = None,
     ):
         for value, name in (
             (learning_rate, "learning_rate"),
@@ -54,7 +56,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
             "final_start": final_start,
         }
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         config = self._config
         t = tf.cast(step, "float32")
         rate = config["learning_rate"] * tf.minimum((t + 1.0) / config["warmup_steps"], 1.0)
@@ -63,7 +65,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
             return rate
         return tf.where(t >= config["final_start"], config["final_rate"], rate)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return dict(self._config)
 
 
@@ -80,7 +82,11 @@ class Cycles(keras.optimizers.schedules.LearningRateSchedule):
         starts: The step at which each begins: 0, and then ever later ones.
     """
 
-    def __init__(self, schedules, starts):
+    def __init__(
+        self,
+        schedules: Sequence[keras.optimizers.schedules.LearningRateSchedule],
+        starts: Sequence[int],
+    ):
         starts = [int(start) for start in starts]
         rising = all(a < b for a, b in itertools.pairwise(starts))
         if len(schedules) != len(starts) or not starts or starts[0] != 0 or not rising:
@@ -90,18 +96,18 @@ class Cycles(keras.optimizers.schedules.LearningRateSchedule):
             )
         self.schedules, self.starts = list(schedules), starts
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         t = tf.cast(step, "float32")
         rate = self.schedules[0](t)
         for schedule, start in zip(self.schedules[1:], self.starts[1:], strict=True):
             rate = tf.where(t >= start, schedule(t - start), rate)
         return rate
 
-    def get_config(self):
+    def get_config(self) -> dict:
         schedules = [keras.saving.serialize_keras_object(x) for x in self.schedules]
         return {"schedules": schedules, "starts": list(self.starts)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         schedules = [keras.saving.deserialize_keras_object(x) for x in config["schedules"]]
         return cls(schedules, config["starts"])

@@ -1,9 +1,16 @@
 """Pretrained flows: find, load, save and upload presets, import published checkpoints."""
 
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+
 from keras_flows.zoo import card as _card
 from keras_flows.zoo import handles as _handles
 from keras_flows.zoo import metadata as _metadata
 from keras_flows.zoo.upload import upload as upload
+
+if typing.TYPE_CHECKING:
+    from keras_flows.flow import Flow
 
 
 def __getattr__(name):
@@ -23,7 +30,7 @@ def __dir__():
     return sorted({*globals(), "import_checkpoint", "save"})
 
 
-def list():
+def list() -> Sequence[_metadata.Metadata]:
     """The metadata of every entry that comes with the package, sorted by name.
 
     Returns:
@@ -32,7 +39,7 @@ def list():
     return [show(name) for name in _handles.bundled()]
 
 
-def show(handle):
+def show(handle: str | Path) -> _metadata.Metadata:
     """The metadata of a preset; arguments and errors as in `load`.
 
     Returns:
@@ -41,7 +48,7 @@ def show(handle):
     return _metadata.read(_handles.resolve(handle))
 
 
-def card(handle):
+def card(handle: str | Path) -> str:
     """The model card of a preset, Markdown; arguments and errors as in `load`."""
     from keras_flows.errors import PresetError
     from keras_flows.files import read_text
@@ -49,7 +56,7 @@ def card(handle):
     return read_text(_handles.resolve(handle) / _card.FILE, "preset", PresetError)
 
 
-def load(handle):
+def load(handle: str | Path) -> "Flow":
     """Loads a flow.
 
     Args:

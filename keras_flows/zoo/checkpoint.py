@@ -5,8 +5,9 @@ Which family a checkpoint is of, and what its arrays are called, is each family'
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,12 @@ from keras_flows.models.registry import FAMILIES, MODELS
 from keras_flows.zoo import pytorch
 
 
-def import_checkpoint(path, config, dtype="float32", ema=True):
+def import_checkpoint(
+    path: str | Path,
+    config: str | Path | Mapping[str, Any],
+    dtype: str = "float32",
+    ema: bool = True,
+) -> Flow:
     """Reads a checkpoint of a published PyTorch implementation into a flow.
 
     Supported are the i-DenseNets and Residual Flows on two-dimensional data and on images of

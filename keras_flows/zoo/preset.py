@@ -8,8 +8,10 @@ there is one, `schema.json` of a flow on a table, `calibration.npz` of a calibra
 import json
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib import metadata as installed
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,18 +37,18 @@ _NO_FLOW = (TypeError, ValueError, KeyError, AttributeError, IndexError, Recursi
 
 
 def save(
-    flow,
-    folder,
-    name=None,
-    summary="",
-    data=None,
-    test=None,
-    training=None,
-    licence="apache-2.0",
-    picture=None,
-    data_licence=None,
-    converge=True,
-):
+    flow: Flow,
+    folder: str | Path,
+    name: str | None = None,
+    summary: str = "",
+    data: str | None = None,
+    test: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    licence: str = "apache-2.0",
+    picture: str | Path | None = None,
+    data_licence: str | None = None,
+    converge: bool = True,
+) -> Metadata:
     """Writes a flow as a preset folder.
 
     The spectral norms are brought to convergence (unless told otherwise), the blocks certified,

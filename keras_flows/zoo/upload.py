@@ -1,10 +1,12 @@
 """Presets to Hugging Face and Kaggle, whence `hf://` and `kaggle://` fetch them."""
 
+from pathlib import Path
+
 from keras_flows.errors import PresetError
 from keras_flows.zoo import handles, metadata
 
 
-def upload(folder, address):
+def upload(folder: str | Path, address: str) -> metadata.Metadata:
     """Uploads a preset, after it was verified.
 
     Only the files that its metadata name are uploaded, with the metadata. A repository or model

@@ -257,7 +257,7 @@ def test_the_view_of_tensorflow_probability():
         ({"modules": (1,)}, r"one number for every block; got \[2, 1\] and \[1\]"),
         ({"growth": -1}, "growth must be an integer, at least 0; got -1"),
         ({"width": (4, 4, 4)}, "width has 3 numbers for 2 blocks"),
-        ({"width": 5}, "half of the channels; got 5"),
+        ({"width": 1}, "half of the channels.*two or more; got 1"),
         ({"landmarks": 3}, r"2×2 = 4 positions; got 3\. Possible are 1, 2, 4"),
         ({"dequantization": "none"}, "Unknown dequantization 'none'. Known: uniform, variational"),
         ({"attention": "full"}, "'published' or 'proper'; got 'full'"),

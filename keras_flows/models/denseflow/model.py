@@ -1,5 +1,8 @@
 """DenseFlow: couplings with attention, and units joined by conditioned noise."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_flows import checks
@@ -16,6 +19,7 @@ from keras_flows.transforms import (
     Squeeze,
     SqueezeAndDrop,
     SwapHalves,
+    Transform,
     UniformDequantization,
     VariationalDequantization,
 )
@@ -80,24 +84,24 @@ class DenseFlow(ModelFlow):
     @recorded
     def __init__(
         self,
-        event_shape,
-        units=(6, 4, 1),
-        modules=(5, 6, 20),
-        growth=10,
-        width=48,
-        coupling_depth=7,
-        coupling_growth=64,
-        dequantization="variational",
-        bits=None,
-        attention="published",
-        landmarks=4,
-        heads=1,
-        recompute=False,
-        network_dtype=None,
-        context_shape=None,
-        context_embedding=None,
-        dtype=None,
-        **kwargs,
+        event_shape: tuple[int, ...],
+        units: Sequence[int] = (6, 4, 1),
+        modules: Sequence[int] = (5, 6, 20),
+        growth: int = 10,
+        width: int | Sequence[int] = 48,
+        coupling_depth: int = 7,
+        coupling_growth: int = 64,
+        dequantization: str | dict | Transform = "variational",
+        bits: int | None = None,
+        attention: str | None = "published",
+        landmarks: int | Sequence[int] = 4,
+        heads: int = 1,
+        recompute: bool = False,
+        network_dtype: str | keras.DTypePolicy | None = None,
+        context_shape: tuple[int, ...] | None = None,
+        context_embedding: keras.layers.Layer | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
     ):
         policy = keras.dtype_policies.get(dtype)
         checks.counts(units, "units, the number of units of every block,")
@@ -116,9 +120,9 @@ class DenseFlow(ModelFlow):
             raise ValueError(
                 f"units and modules have one number for every block; got {units} and {modules}."
             )
+        network_policy = keras.dtype_policies.get(network_dtype or policy)
         net = {"depth": coupling_depth, "growth": coupling_growth, "attention": attention}
-        net |= {"heads": heads, "recompute": recompute}
-        net["dtype"] = keras.dtype_policies.get(network_dtype or policy)
+        net |= {"heads": heads, "recompute": recompute, "dtype": network_policy}
         size = checks.context_size(context_shape, context_embedding)
         steps = [
             _dequantization(dequantization, bits, policy),
@@ -150,10 +154,10 @@ class DenseFlow(ModelFlow):
             **kwargs,
         )
         self.arguments.bits = self.bits
-        self.arguments.network_dtype = network_dtype and net["dtype"].name
+        self.arguments.network_dtype = network_dtype and network_policy.name
 
     @classmethod
-    def upgrade(cls, config):
+    def upgrade(cls, config: dict) -> dict:
         # Until version 0.1, with numbers by a prefix; those of a uniform one had no effect.
         names = [name for name in config if name.startswith("dequantizer_")]
         sizes = {name.removeprefix("dequantizer_"): config.pop(name) for name in names}

@@ -1,5 +1,7 @@
 """Masked autoregressive flow."""
 
+from typing import Any
+
 import keras
 
 from keras_flows import checks
@@ -40,15 +42,15 @@ class MaskedAutoregressiveFlow(VectorModel):
     @recorded
     def __init__(
         self,
-        event_shape,
-        layers=5,
-        width=64,
-        depth=2,
-        one_order=False,
-        context_shape=None,
-        context_embedding=None,
-        dtype=None,
-        **kwargs,
+        event_shape: tuple[int, ...],
+        layers: int = 5,
+        width: int = 64,
+        depth: int = 2,
+        one_order: bool = False,
+        context_shape: tuple[int, ...] | None = None,
+        context_embedding: keras.layers.Layer | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
     ):
         checks.count(layers, "layers")
         checks.count(width, "width")

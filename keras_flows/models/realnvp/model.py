@@ -1,5 +1,7 @@
 """Real NVP on vectors."""
 
+from typing import Any
+
 import keras
 
 from keras_flows import checks
@@ -40,14 +42,14 @@ class RealNVP(VectorModel):
     @recorded
     def __init__(
         self,
-        event_shape,
-        layers=None,
-        width=64,
-        blocks=2,
-        context_shape=None,
-        context_embedding=None,
-        dtype=None,
-        **kwargs,
+        event_shape: tuple[int, ...],
+        layers: int | None = None,
+        width: int = 64,
+        blocks: int = 2,
+        context_shape: tuple[int, ...] | None = None,
+        context_embedding: keras.layers.Layer | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
     ):
         (features, *_) = checks.event_shape(event_shape)
         if layers is None:

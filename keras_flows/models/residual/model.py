@@ -125,7 +125,7 @@ class _ResidualModel(ModelFlow):
         return value
 
     @classmethod
-    def upgrade(cls, config):
+    def upgrade(cls, config: dict) -> dict:
         # Until version 0.1, with numbers by a prefix.
         names = {"fc_blocks": "blocks", "fc_growth": "size", "fc_width": "size"}
         old = {new: config.pop(name) for name, new in names.items() if name in config}

@@ -1,5 +1,7 @@
 """Neural spline flows on vectors, autoregressive or by couplings."""
 
+from typing import Any
+
 import keras
 
 from keras_flows import checks
@@ -56,18 +58,18 @@ class SplineFlow(VectorModel):
     @recorded
     def __init__(
         self,
-        event_shape,
-        autoregressive=True,
-        layers=None,
-        bins=8,
-        bound=5.0,
-        width=64,
-        blocks=2,
-        one_order=False,
-        context_shape=None,
-        context_embedding=None,
-        dtype=None,
-        **kwargs,
+        event_shape: tuple[int, ...],
+        autoregressive: bool = True,
+        layers: int | None = None,
+        bins: int = 8,
+        bound: float = 5.0,
+        width: int = 64,
+        blocks: int = 2,
+        one_order: bool = False,
+        context_shape: tuple[int, ...] | None = None,
+        context_embedding: keras.layers.Layer | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
     ):
         checks.flag(autoregressive, "autoregressive")
         checks.flag(one_order, "one_order")
