@@ -6,8 +6,6 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import pydantic
-
 from keras_flows import __version__
 
 # What is raised by `numpy.load` for files that are damaged, or claim more than memory holds.
@@ -124,6 +122,8 @@ def by_schema(content, path, schema, newest, kind, error):
     Raises:
         error: See `read_json`.
     """
+    import pydantic  # heavy, and those who only write files need none
+
     written = content.get("format")
     if isinstance(written, int) and written > newest:
         versions = content.get("versions")
