@@ -200,26 +200,89 @@ def test_spline_map_inverse(case):
 # Couplings ----------------------------------------------------------------------------------------
 
 
-def test_spline_coupling(case):
-    arrays, config = case("spline_coupling")
-    map = SplineMap(config["num_bins"], config["tail_bound"])
-    mask = FeatureMask(np.flatnonzero(config["mask"]))
-    width, blocks = config["hidden_features"], config["num_blocks"]
-    net = ResidualNetwork(3 * map.parameters, width, blocks, 2, dtype="float64")
-    step = Coupling(mask, net, map, dtype="float64")
-    step.build((None, 5))
-    name = "state/transform_net"
+def set_residual_network(net, arrays, name, rows):
     set_linear(net.first, arrays, f"{name}.initial_layer")
-    for i, (pair, gate) in enumerate(zip(net.blocks, net.gates, strict=True)):
+    for i, pair in enumerate(net.blocks):
         for j, layer in enumerate(pair):
             set_linear(layer, arrays, f"{name}.blocks.{i}.linear_layers.{j}")
+    for i, gate in enumerate(net.gates):
         set_linear(gate, arrays, f"{name}.blocks.{i}.context_layer")
-    seen, _ = mask.split(arrays["in/x"])
-    set_linear(net.last, arrays, f"{name}.final_layer")
-    close(net(seen, arrays["in/context"]), arrays["out/net"])
-    rows = lowered(map.parameters, map.bins, math.sqrt(width))
     set_linear(net.last, arrays, f"{name}.final_layer", rows)
-    check(step, arrays)
+
+
+def spline_coupling(arrays, config):
+    """The coupling of nflows, with its weights."""
+    map = SplineMap(config["num_bins"], config["tail_bound"])
+    width, blocks = config["hidden_features"], config["num_blocks"]
+    net = ResidualNetwork(3 * map.parameters, width, blocks, 2, dtype="float64")
+    step = Coupling(FeatureMask(np.flatnonzero(config["mask"])), net, map, dtype="float64")
+    step.build((None, 5))
+    seen, _ = step.mask.split(arrays["in/x"])
+    name = "state/transform_net"
+    set_residual_network(net, arrays, name, None)
+    close(net(seen, arrays["in/context"]), arrays["out/net"])
+    set_residual_network(net, arrays, name, lowered(map.parameters, map.bins, math.sqrt(width)))
+    return step
+
+
+def test_spline_coupling(case):
+    arrays, config = case("spline_coupling")
+    check(spline_coupling(arrays, config), arrays)
+
+
+def unconditional(arrays, name, rows):
+    """The raw parameters of splines that no network makes, the same for all rows."""
+    parts = [arrays[f"{name}.unnormalized_{part}"] for part in ("widths", "heights", "derivatives")]
+    raw = tf.concat([*parts[:2], parts[2] - SHIFT], axis=-1)
+    return tf.repeat(raw[None], rows, axis=0)
+
+
+def test_spline_coupling_with_splines_of_what_passes(case):
+    arrays, config = case("spline_coupling_unconditional")
+    step, x, context = spline_coupling(arrays, config), arrays["in/x"], arrays["in/context"]
+    raw = unconditional(arrays, "state/unconditional_transform", len(x))
+    z, log_det = step.encode(x, context)
+    seen, changed = step.mask.split(z)
+    seen, added = step.map.encode(seen, raw)
+    close(step.mask.join(seen, changed), arrays["out/z"])
+    close(log_det + tf.reduce_sum(added, axis=1), arrays["out/log_det"])
+    seen, changed = step.mask.split(arrays["out/z"])
+    close(step.decode(step.mask.join(step.map.decode(seen, raw), changed), context), x)
+
+
+def test_spline_coupling_on_a_circle_and_a_line(case):
+    """In turn features 0 and 1 are on a circle; 1 and 3 are transformed, given 0 and 2."""
+    arrays, config = case("spline_coupling_circular")
+    k, bound, x = config["num_bins"], config["tail_bound"], arrays["in/x"]
+    circle, line = PeriodicSplineMap(k, bound), SplineMap(k, bound)
+    name = "state/prqct"
+    # Both kinds have 3 K + 1 raw parameters there; the slopes that the ends fix are not used.
+    net = ResidualNetwork(2 * (3 * k + 1), config["hidden"], config["num_blocks"], dtype="float64")
+    net.build((None, 2))
+    rows = lowered(3 * k + 1, k, math.sqrt(config["hidden"]))
+    set_residual_network(net, arrays, f"{name}.transform_net", rows)
+    weights = arrays[f"{name}.transform_net.preprocessing.weights"][0]
+    seen = [weights[0] * tf.sin(x[:, 0]) + weights[1] * tf.cos(x[:, 0]), x[:, 2]]
+    made = tf.reshape(net(tf.stack(seen, axis=1)), (-1, 2, 3 * k + 1))
+    free = unconditional(arrays, f"{name}.unconditional_transform", len(x))
+    raw = tf.stack([free[:, 0], made[:, 0], free[:, 1], made[:, 1]], axis=1)
+    of_circle = raw[..., :-1]
+    of_line = tf.concat([raw[..., : 2 * k], raw[..., 2 * k + 1 : -1]], axis=-1)
+    for j, (map, parameters) in enumerate(
+        [(circle, of_circle), (circle, of_circle), (line, of_line), (line, of_line)]
+    ):
+        close(map.encode(x[:, j], parameters[:, j])[0], arrays["out/z"][:, j])
+        # The least slope here is exp(-11.7): 1e-13 of z, which the source rounds by, are 1e-8 of x.
+        decoded = map.decode(arrays["out/z"][:, j], parameters[:, j])
+        np.testing.assert_allclose(decoded, x[:, j], rtol=1e-7)
+    log_det = sum(
+        tf.reduce_sum(map.encode(x[:, part], parameters[:, part])[1], axis=1)
+        for map, parameters, part in (
+            (circle, of_circle, slice(0, 2)),
+            (line, of_line, slice(2, 4)),
+        )
+    )
+    close(log_det, arrays["out/log_det"])
 
 
 # Masked networks ----------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def encode(x: tf.Tensor, knots: Knots) -> tuple[tf.Tensor, tf.Tensor]:
 def decode(y: tf.Tensor, knots: Knots) -> tf.Tensor:
     """The x of which every y is the value: the root of a quadratic, without cancellation.
 
-    With `eta = y - y_k`, `a = h (s - d_k) + eta delta`, `b = h d_k - eta delta`, `c = -s eta`:
+    With `eta = y - y_k`, `b = h d_k - eta delta`, `a = h s - b`, `c = -s eta`:
     `theta = 2 c / (-b - sqrt(b^2 - 4 a c))`, which is the published form and stable for b above 0;
     below, `theta = (-b + sqrt(b^2 - 4 a c)) / (2 a)` is. Rounding may leave the discriminant below
     0, where it is 0, and theta out of [0, 1], where it is the nearer end: in a flat bin its error
@@ -74,9 +74,8 @@ def decode(y: tf.Tensor, knots: Knots) -> tf.Tensor:
     """
     left, bottom, width, height, slope, next_slope = _bins(y, knots, 1)
     eta, mean = y - bottom, height / width
-    bend = eta * (slope + next_slope - 2.0 * mean)
-    a = height * (mean - slope) + bend
-    b = height * slope - bend
+    b = height * slope - eta * (slope + next_slope - 2.0 * mean)
+    a = height * mean - b
     c = -mean * eta
     discriminant = tf.maximum(b * b - 4.0 * a * c, y.dtype.as_numpy_dtype(1e-37))
     root = tf.sqrt(discriminant)
