@@ -274,7 +274,10 @@ def _write(flow, folder, report, settings, trained, arguments):
             "steps made": report.steps,
             "best step": report.best_step,
             "ended": report.ended,
-            **{name.replace("_", " "): told[name] for name in kept},
+            **{
+                name.replace("_", " "): round(told[name], 4) if "nll" in name else told[name]
+                for name in kept
+            },
             **({"warnings": " ".join(warnings)} if warnings else {}),
             "learning_curve": {row["step"]: round(row["held_out"], 4) for row in reversed(some)},
         },

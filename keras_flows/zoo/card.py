@@ -102,12 +102,18 @@ def _data_type(metadata, known):
 def _use(metadata, handle):
     conditional = metadata.context_shape is not None
     context, sample_context = (", context", ", context=context") if conditional else ("", "")
+    decide = ""
+    if metadata.columns is not None and metadata.calibration is not None:
+        decide = (
+            'kf.detect.decide(flow, "new.csv", alpha=0.05)  # score, p-value and flag of rows\n'
+        )
     where = f'"{handle}")' if handle else '"path/of/the/folder")  # or "hf://user/repository", …'
     return (
         "## Use\n\n```python\nimport keras_flows as kf\n\n"
         f"flow = kf.zoo.load({where}\n"
         f"flow.log_prob(x{context})  # nats per example\n"
-        f"flow.sample(1000, seed=0{sample_context})\n```"
+        f"flow.sample(1000, seed=0{sample_context})\n"
+        f"{decide}```"
     )
 
 
@@ -121,7 +127,9 @@ def _columns(metadata):
 
 
 def _facts(metadata):
-    yield "Model", f"`{metadata.model}`"
+    fitted = metadata.training.get("model") if metadata.columns is not None else None
+    behind = "" if fitted in (None, metadata.model) else f", with the steps of a `{fitted}`"
+    yield "Model", f"`{metadata.model}`{behind}"
     yield "Event shape", f"`{tuple(metadata.event_shape)}`"
     if metadata.context_shape is not None:
         yield "Context shape", f"`{tuple(metadata.context_shape)}`"

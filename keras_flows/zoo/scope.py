@@ -60,6 +60,8 @@ def limitations(metadata):
         )
     else:
         items.append("It takes vectors prepared and scaled like its training data.")
+    if metadata.columns is not None and metadata.training.get("warnings"):
+        items.append(f"The fit said: {metadata.training['warnings']}")
     if metadata.test is None:
         items.append("No test result was recorded.")
     return "\n".join(f"* {item}" for item in items)

@@ -42,6 +42,17 @@ def test_they_survive(tmp_path):
     assert "50 held-out scores (log_prob) of held out" in card and "down to 1/51" in card
 
 
+def test_the_card_says_what_was_fitted_and_what_speaks_against_it(tmp_path):
+    made = flow()
+    made.schema, made.calibration = ON_PLANE, calibrate(made, rows(50), "held out")
+    training = {"model": "SplineFlow", "warnings": "Few rows: 7."}
+    made.save_to_preset(tmp_path / "table", training=training)
+    card = kf.zoo.card(tmp_path / "table")
+    assert "| Model | `Flow`, with the steps of a `SplineFlow` |" in card
+    assert "* The fit said: Few rows: 7." in card
+    assert 'kf.detect.decide(flow, "new.csv", alpha=0.05)' in card
+
+
 def test_a_flow_without_them_has_none(tmp_path):
     metadata = flow().save_to_preset(tmp_path / "plain")
     assert metadata.columns is None and metadata.calibration is None
