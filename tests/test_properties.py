@@ -22,6 +22,7 @@ TOLERANCE = {"float32": {"rtol": 2e-4, "atol": 2e-5}, "float64": {"rtol": 1e-9, 
 
 # Another case differs from each of these by one option only.
 VARIANTS = {
+    "affine_coupling_map",
     "affine_coupling_odd",
     "autoregressive_1d",
     "autoregressive_affine_context",
@@ -29,12 +30,16 @@ VARIANTS = {
     "chain_nested",
     "columns_interval",
     "columns_positive",
+    "denseflow_labels",
     "denseflow_one_block",
+    "denseflow_uniform",
     "idensenet_1d",
+    "idensenet_3d",
     "idensenet_bounded",
     "idensenet_fixed",
     "idensenet_image_context",
     "idensenet_image_exact",
+    "idensenet_labels",
     "masked_autoregressive_flow_context",
     "realnvp_context",
     "residual_1d",
@@ -42,7 +47,12 @@ VARIANTS = {
     "residual_elu",
     "residual_flow_1d",
     "residual_flow_bounded",
+    "residual_flow_embedded",
+    "residual_flow_image",
+    "residual_geometric",
     "residual_leaky_lipswish",
+    "residual_lipswish",
+    "residual_plain_context",
     "residual_poisson",
     "residual_power_series_signs",
     "residual_relu",
@@ -50,6 +60,7 @@ VARIANTS = {
     "residual_tanh",
     "residual_vouched",
     "spline_coupling_context",
+    "spline_flow_coupling",
     "spline_flow_labels",
 }
 # XLA takes seconds for every case: one of each kind of step is compiled in the quick tests.
@@ -467,6 +478,7 @@ def test_steps_multiply_to_the_whole():
             np.testing.assert_allclose(back[-1][1], run.x, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_delayed_concatenations_are_no_part_of_the_registry():
     # They would have no gradient; tests/layers/test_concatenation.py covers them.
     for name in CASES:
