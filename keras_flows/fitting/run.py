@@ -1,5 +1,6 @@
 """fit: a table in, a flow out, with its test, its calibration and its preset."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -17,7 +18,7 @@ from keras_flows.data.schema import Rows
 from keras_flows.detect.calibration import fingerprint
 from keras_flows.detect.scoring import calibrate
 from keras_flows.errors import PresetError
-from keras_flows.files import complete_file
+from keras_flows.files import complete_file, locked
 from keras_flows.fitting import build, defaults, training
 from keras_flows.fitting.gaussian import Gaussian
 from keras_flows.fitting.progress import Progress, say
@@ -91,6 +92,7 @@ def fit(
         A `Fitted`.
 
     Raises:
+        BlockingIOError: If another process fits into the folder.
         NonFiniteError: If training meets NaN or infinity.
         PresetError: If the folder holds something that is not a preset, or a state of training is
             there and `resume` is not set, or it is of another fit.
@@ -119,47 +121,50 @@ def fit(
     settings = defaults.settings(len(split.train), steps, seed=seed)
     work = None if folder is None else _work(folder)
     flow = build.flow_for(split.train, model, arguments or {}, seed)
-    if work is not None:
-        _plan(work, of_table, held_out, model, arguments, settings, resume)
-    trained = _train(flow, split.train, held_out, settings, work, minutes, console)
-    flow = trained.flow
-    say(console, f"testing and calibrating on {len(split.test):,} rows")
-    flow.converge()
-    test = evaluation.evaluate(flow, split.test.x, split.test.context)
-    flow.calibration = calibrate(
-        flow,
-        split.test.x,
-        f"{Path(of_table.name).name}, {len(split.test):,} held-out rows",
-        context=split.test.context,
-        seed=seed,
-        data_sha256=_sha256(split.test),
-    )
-    gaussian = Gaussian(split.train.x, split.train.context)
-    report = Report(
-        data=f"{Path(of_table.name).name}, {len(of_table):,} rows",
-        model=model,
-        parameters=sum(int(np.prod(v.shape)) for v in flow.trainable_variables),
-        likelihood=flow.likelihood,
-        columns=len(of_table.schema.event),
-        train_rows=len(split.train),
-        validation_rows=len(held_out),
-        test_rows=len(split.test),
-        repeated_rows=split.repeated,
-        dropped_rows=of_table.dropped,
-        steps=trained.steps,
-        best_step=trained.best_step,
-        ended=trained.ended,
-        seconds=round(time.monotonic() - began, 1),
-        validation_nll=min(row["held_out"] for row in trained.history),
-        test_nll=test.nll,
-        test_standard_error=test.standard_error,
-        gaussian_validation_nll=-float(gaussian.log_prob(held_out.x, held_out.context).mean()),
-        gaussian_test_nll=-float(gaussian.log_prob(split.test.x, split.test.context).mean()),
-        smallest_p_value=flow.calibration.smallest_p_value,
-    )
-    if folder is not None:
-        _write(flow, Path(folder), report, settings, trained, arguments)
-        shutil.rmtree(_work(folder))
+    with contextlib.ExitStack() as held:
+        if work is not None:
+            work.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(work / "lock", f"fits into {work}"))
+            _plan(work, of_table, held_out, model, arguments, settings, resume)
+        trained = _train(flow, split.train, held_out, settings, work, minutes, console)
+        flow = trained.flow
+        say(console, f"testing and calibrating on {len(split.test):,} rows")
+        flow.converge()
+        test = evaluation.evaluate(flow, split.test.x, split.test.context)
+        flow.calibration = calibrate(
+            flow,
+            split.test.x,
+            f"{Path(of_table.name).name}, {len(split.test):,} held-out rows",
+            context=split.test.context,
+            seed=seed,
+            data_sha256=_sha256(split.test),
+        )
+        gaussian = Gaussian(split.train.x, split.train.context)
+        report = Report(
+            data=f"{Path(of_table.name).name}, {len(of_table):,} rows",
+            model=model,
+            parameters=sum(int(np.prod(v.shape)) for v in flow.trainable_variables),
+            likelihood=flow.likelihood,
+            columns=len(of_table.schema.event),
+            train_rows=len(split.train),
+            validation_rows=len(held_out),
+            test_rows=len(split.test),
+            repeated_rows=split.repeated,
+            dropped_rows=of_table.dropped,
+            steps=trained.steps,
+            best_step=trained.best_step,
+            ended=trained.ended,
+            seconds=round(time.monotonic() - began, 1),
+            validation_nll=min(row["held_out"] for row in trained.history),
+            test_nll=test.nll,
+            test_standard_error=test.standard_error,
+            gaussian_validation_nll=-float(gaussian.log_prob(held_out.x, held_out.context).mean()),
+            gaussian_test_nll=-float(gaussian.log_prob(split.test.x, split.test.context).mean()),
+            smallest_p_value=flow.calibration.smallest_p_value,
+        )
+        if folder is not None and work is not None:
+            _write(flow, Path(folder), report, settings, trained, arguments)
+            shutil.rmtree(work)
     return Fitted(flow, report)
 
 
@@ -228,7 +233,6 @@ def _plan(work, of_table, held_out, model, arguments, settings, resume):
                 f"{work} is of another fit: {', '.join(changed)} changed. Give what was given "
                 f"then, or remove {work}."
             )
-    work.mkdir(parents=True, exist_ok=True)
     with complete_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 

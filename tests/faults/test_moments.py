@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+import numpy as np
 import pytest
 
 import keras_flows as kf
@@ -218,6 +219,18 @@ def test_two_trainings_into_one_folder(place):
         pytest.raises(BlockingIOError, match=r"Another process trains into .*tiny\.training"),
     ):
         runner.train("tiny", jobs.RECIPE, place)
+    assert [path.name for path in work.iterdir()] == ["lock"]
+
+
+def test_two_fits_into_one_folder(place):
+    work = place / "flow.training"
+    work.mkdir()
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    with (
+        locked(work / "lock", "is a test"),
+        pytest.raises(BlockingIOError, match=r"Another process fits into .*flow\.training"),
+    ):
+        kf.fit(rows, place / "flow", model="RealNVP")
     assert [path.name for path in work.iterdir()] == ["lock"]
 
 
