@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import csv
 import hashlib
 import json
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-FORMAT = 2  # the newest manifest that this reads
+FORMAT = 3  # the newest manifest that this reads
 BATCH = 1024
 
 
@@ -77,11 +78,13 @@ def read_manifest(folder, place, kind):
 
 
 def score(manifest, run, given):
-    """Prints log_prob of every row as CSV, and says on standard error what the number is.
+    """Prints what there is of every row as CSV, and says on standard error what the numbers are.
+
+    That is log_prob; of a calibrated flow its p-value and flag, too.
 
     Args:
         manifest: See `read_manifest`.
-        run: From the name of a graph and a dictionary of arrays to the array log_prob.
+        run: From the name of a graph and a dictionary of arrays to one of the arrays it makes.
         given: See `arguments`.
 
     Raises:
@@ -89,7 +92,8 @@ def score(manifest, run, given):
     """
     graph, size = _choose(manifest, given.draws)
     tensors = {tensor["name"]: tensor for tensor in manifest["graphs"][graph]["inputs"]}
-    inputs = {"x": _read(given.rows, tensors["x"], integers=manifest["integers"])}
+    columns = manifest.get("columns")
+    inputs = {"x": _read(given.rows, tensors["x"], manifest["integers"], columns)}
     if "context" in tensors:
         if given.context is None:
             raise ValueError("This flow is conditional: give --context, one for every row.")
@@ -111,25 +115,30 @@ def score(manifest, run, given):
                 noise = rng.standard_normal((len(batch["x"]), size))
                 batch["noise"] = noise.astype(tensors["noise"]["dtype"])
             parts.append(run(graph, batch))
-        return np.concatenate(parts)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     if given.draws is None:
-        names, columns = "log_prob", all_rows()[:, None]
+        made = all_rows()
     else:
         rng = np.random.default_rng(given.seed)
-        draws = np.stack([all_rows(rng) for _ in range(given.draws)]).astype("float64")
+        draws = np.stack([all_rows(rng)["log_prob"] for _ in range(given.draws)]).astype("float64")
         error = draws.std(axis=0, ddof=1) / np.sqrt(given.draws)
-        names, columns = "log_prob,standard_error", np.stack([draws.mean(axis=0), error], axis=1)
-    if np.isnan(columns).any():
-        bad = np.flatnonzero(np.isnan(columns).any(axis=1))
+        made = {"log_prob": draws.mean(axis=0), "standard_error": error}
+    names = [name for name in ("log_prob", "standard_error", "p_value", "flag") if name in made]
+    rows = np.stack([made[name] for name in names], axis=1)
+    if np.isnan(rows).any():
+        bad = np.flatnonzero(np.isnan(rows).any(axis=1))
         raise ValueError(f"log_prob of {len(bad)} rows is NaN, the first of them row {bad[0]}.")
+    flags = ""
+    if "flag" in made:
+        flags = f" flag: p_value at most {manifest['alpha']:.3g}."
     print(
         f"{graph} of {manifest['source']} in nats, {manifest['likelihood']}."
-        f" {manifest['note'] or ''}".rstrip(),
+        f"{flags} {manifest['note'] or ''}".rstrip(),
         file=sys.stderr,
     )
     digits = np.finfo(tensors["x"]["dtype"]).precision + 3  # enough to read the same number back
-    np.savetxt(sys.stdout, columns, f"%.{digits}g", ",", header=names, comments="")
+    np.savetxt(sys.stdout, rows, f"%.{digits}g", ",", header=",".join(names), comments="")
 
 
 def _choose(manifest, draws):
@@ -137,6 +146,8 @@ def _choose(manifest, draws):
     noise = [t for t in manifest["graphs"]["log_prob"]["inputs"] if t["name"] == "noise"]
     if draws is not None and not noise:
         raise ValueError("log_prob of this flow takes no noise: leave --draws out.")
+    if draws is None and "score" in manifest["graphs"]:
+        return "score", 0
     if not noise or draws is not None:
         return "log_prob", noise[0]["shape"][1] if noise else 0
     if "log_prob_fixed" not in manifest["graphs"]:
@@ -144,19 +155,23 @@ def _choose(manifest, draws):
     return "log_prob_fixed", 0
 
 
-def _read(path, tensor, integers):
+def _read(path, tensor, integers, columns=None):
     """The rows of a file as an array `(rows, *shape)` of an input.
 
     A row of a CSV file has the elements of one example in C order; a first line that is no numbers
-    is taken for names.
+    is taken for names. Where the columns have names, those of a CSV are put in their order.
     """
     shape, numbers = tuple(tensor["shape"][1:]), int(np.prod(tensor["shape"][1:]))
     if path.suffix == ".npy":
         array = np.load(path, allow_pickle=False)
     elif path.suffix == ".csv":
-        with open(path, encoding="utf-8") as file:
-            first = file.readline()
-        array = np.loadtxt(path, delimiter=",", skiprows=0 if _are_numbers(first) else 1, ndmin=2)
+        with open(path, encoding="utf-8", newline="") as file:
+            first = next(csv.reader(file), [])
+        skip = 0 if _are_numbers(first) else 1
+        chosen = _in_order(path, first, columns) if skip and columns else None
+        array = np.loadtxt(
+            path, delimiter=",", quotechar='"', skiprows=skip, usecols=chosen, ndmin=2
+        )
         if array.shape[1] == numbers:
             array = array.reshape(-1, *shape)
     else:
@@ -177,9 +192,23 @@ def _read(path, tensor, integers):
     return cast
 
 
-def _are_numbers(line):
+def _in_order(path, header, columns):
+    """The places in a file of the columns of the flow, in its order; those of the context pass."""
+    wanted = [column["name"] for column in columns if not column["context"]]
+    known = {column["name"] for column in columns}
+    missing = [name for name in wanted if name not in header]
+    unknown = [name for name in header if name not in known]
+    if missing or unknown:
+        raise ValueError(
+            f"{path} must have the columns {', '.join(wanted)}; missing: "
+            f"{', '.join(missing) or 'none'}, unknown: {', '.join(unknown) or 'none'}."
+        )
+    return [header.index(name) for name in wanted]
+
+
+def _are_numbers(cells):
     try:
-        [float(part) for part in line.split(",")]
+        [float(cell) for cell in cells]
     except ValueError:
         return False
     return True

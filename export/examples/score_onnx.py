@@ -23,7 +23,8 @@ def main():
                 sessions[graph] = onnxruntime.InferenceSession(
                     str(path), providers=["CPUExecutionProvider"]
                 )
-            return sessions[graph].run(["log_prob"], inputs)[0]
+            names = [output.name for output in sessions[graph].get_outputs()]
+            return dict(zip(names, sessions[graph].run(names, inputs), strict=True))
 
         exported.score(manifest, run, given)
 

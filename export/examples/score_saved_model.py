@@ -24,7 +24,7 @@ def main():
         def run(graph, inputs):
             signature = module.signatures[manifest["graphs"][graph]["name"]]
             tensors = {name: tf.constant(array) for name, array in inputs.items()}
-            return signature(**tensors)["log_prob"].numpy()
+            return {name: made.numpy() for name, made in signature(**tensors).items()}
 
         exported.score(manifest, run, given)
 

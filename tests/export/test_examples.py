@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import keras_flows as kf
@@ -112,6 +113,31 @@ def test_a_flow_with_noise(exported, fresh, score, tmp_path, kind):
     error = np.hypot(drawn["standard_error"], mine.std(axis=0, ddof=1) / 8.0)
     assert (error > 0.0).all()
     assert (np.abs(drawn["log_prob"] - mine.mean(axis=0)) < 5.0 * error).all()
+
+
+@pytest.mark.parametrize("kind", ["onnx", pytest.param("saved_model", marks=pytest.mark.slow)])
+def test_a_calibrated_flow_on_a_table(score, fails, tmp_path, kind):
+    rows = np.random.default_rng(0).standard_normal((50, 2)) * [1.0, 2.0]
+    table = kf.data.table(pd.DataFrame(rows, columns=["first, of all", "second"]))
+    flow = kf.Flow(kf.transforms.Affine(0.1, 1.5), (2,))
+    flow.schema = table.schema
+    flow.calibration = kf.detect.calibrate(flow, table.x, "these")
+    TO[kind](flow, tmp_path / "out", alpha=0.1)
+    new = rows[:9] + 0.5
+    names = '"first, of all"', "second"
+    np.savetxt(tmp_path / "x.csv", new, delimiter=",", header=",".join(names), comments="")
+    turned = tmp_path / "turned.csv"
+    np.savetxt(turned, new[:, ::-1], delimiter=",", header=",".join(names[::-1]), comments="")
+    expected = kf.detect.decide(flow, tmp_path / "x.csv", alpha=0.1)
+    for path in (tmp_path / "x.csv", turned):
+        columns, said = score(kind, tmp_path / "out", path)
+        assert list(columns) == ["log_prob", "p_value", "flag"]
+        np.testing.assert_allclose(columns["p_value"], expected.p_value, rtol=1e-8)
+        np.testing.assert_array_equal(columns["flag"], expected.flag)
+        assert "flag: p_value at most 0.1." in said
+    np.savetxt(tmp_path / "other.csv", new, delimiter=",", header="second,third", comments="")
+    message = "missing: first, of all, unknown: third"
+    assert message in fails(kind, tmp_path / "out", tmp_path / "other.csv")
 
 
 def test_float64_is_read_and_printed_in_full(score, tmp_path):

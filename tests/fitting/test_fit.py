@@ -303,6 +303,7 @@ def test_a_fit_learns(tmp_path):
 def test_the_plan_is_plain(tmp_path):
     whole = table(100)
     settings = defaults.settings(60)
+    (tmp_path / "p").mkdir()
     run._plan(tmp_path / "p", whole, whole, "SplineFlow", {"bins": 4}, settings, False)
     plan = json.loads((tmp_path / "p" / "plan.json").read_text())
     assert plan["model"] == "SplineFlow" and plan["arguments"] == {"bins": 4}
