@@ -50,6 +50,7 @@ def test_log_prob_of_a_gaussian(x):
     np.testing.assert_allclose(gaussian().log_prob(x), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_log_prob_is_that_of_the_latent_and_the_volume(flow, x):
     z = flow.encode(x)
     _, log_det = flow.transform.encode(tf.constant(x, tf.float32))

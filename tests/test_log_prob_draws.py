@@ -40,6 +40,7 @@ def test_the_standard_error_covers_the_exact_value(flow):
     assert (np.abs(draws.mean(axis=0) - exact.log_prob(X)) < 4.0 * error).all()
 
 
+@pytest.mark.slow
 def test_training_mode_and_gradients(flow):
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(flow.log_prob(X, seed=2, training=True, num_probes=3))

@@ -95,6 +95,7 @@ def test_latent_log_det_and_log_prob(case):
     assert_close(-tf.reduce_mean(log_prob), arrays[f"{out}/loss"], tolerance)
 
 
+@pytest.mark.slow
 def test_inverse(case):
     flow, arrays, out, tolerance = case
     assert_close(flow.decode(arrays[f"{out}/z"]), arrays["inv64/x_strict"], tolerance)

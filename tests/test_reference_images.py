@@ -84,6 +84,7 @@ def test_every_step_of_the_chain(case):
     assert i == sum(name.startswith("out/b") for name in arrays) / 2
 
 
+@pytest.mark.slow
 def test_latent_log_det_and_log_prob(case):
     flow, arrays, compare, probes = case
     x = channels_last(arrays["in/x"])
@@ -106,6 +107,7 @@ def test_inverse(case):
     np.testing.assert_allclose(back, channels_last(arrays["in/x"]), rtol=0.0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_exact_determinants_of_the_blocks(reference, imported, name):
     flow, (arrays, _) = imported(name), reference(name)
@@ -125,6 +127,7 @@ def test_exact_determinants_of_the_blocks(reference, imported, name):
     assert_close(log_prob[:, None], arrays["out64/logpx_exact"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_normalised_weights_norms_and_concatenations(reference, imported, name):
     flow, (arrays, _) = imported(name), reference(name)
@@ -159,6 +162,7 @@ def test_normalised_weights_norms_and_concatenations(reference, imported, name):
         assert_close(eta[1:], arrays[f"norm/{published}/eta2"], 1e-6)
 
 
+@pytest.mark.slow
 def test_the_imported_flow(reference, imported):
     flow, (_, config) = imported(NAMES[1]), reference(NAMES[1])
     assert type(flow) is kf.models.IDenseNet

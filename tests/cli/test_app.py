@@ -59,6 +59,7 @@ def test_show_prints_the_card_or_the_metadata(preset):
     assert shown == kf.zoo.show(preset).model_dump()
 
 
+@pytest.mark.slow
 def test_sample_writes_what_the_flow_draws(preset, tmp_path):
     expected = kf.zoo.load(preset).sample(6, seed=3, temperature=0.5).numpy()
     arguments = ("sample", preset, "-n", 6, "--seed", 3, "--temperature", 0.5)
@@ -96,6 +97,7 @@ def on_images(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_evaluate_reads_image_data_sets(on_images, preset, points, tmp_path):
     result = json.loads(run("evaluate", on_images, "digits", "--json").stdout)
     # The digits of 5 bits, reduced to the 4 of the flow.

@@ -147,6 +147,7 @@ def test_shared_noise_is_shared():
         assert np.any(getattr(other, draw)(5, (40,), "float32") != first)
 
 
+@pytest.mark.slow
 def test_p_values_of_a_random_log_prob_are_super_uniform(images):
     rng = np.random.default_rng(6)
     pixels = rng.integers(0, 16, (200, 10, 8, 8, 1))

@@ -69,6 +69,7 @@ def test_one_context_does_not_serve_for_three_rows(exported, kind, name):
             graphs[graph].run(inputs)
 
 
+@pytest.mark.slow
 def test_the_manifest_has_the_levels_of_integers(exported):
     for name, levels in (("integers", 32), ("chain", None)):
         described, _ = runners(exported, "saved_model", name)

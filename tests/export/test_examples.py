@@ -140,6 +140,7 @@ def test_a_calibrated_flow_on_a_table(score, fails, tmp_path, kind):
     assert message in fails(kind, tmp_path / "out", tmp_path / "other.csv")
 
 
+@pytest.mark.slow
 def test_float64_is_read_and_printed_in_full(score, tmp_path):
     flow = kf.Flow(kf.transforms.Affine(0.1, 3.0, dtype="float64"), (2,), dtype="float64")
     kf.export.to_saved_model(flow, tmp_path / "1")
@@ -192,6 +193,7 @@ def test_integers_that_are_none(exported, fails, tmp_path):
     assert "(rows, 2, 3), at least one row; in a .csv, 6 columns" in fails("onnx", folder, "x.csv")
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_changed(build, fails, tmp_path):
     kf.export.to_onnx(build("chain"), tmp_path / "deployed")
     np.save(tmp_path / "x.npy", ROW)

@@ -53,6 +53,7 @@ def distance(monkeypatch):
     monkeypatch.setitem(graphs.GRAPHS, "distance", graph)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", [kf.export.to_onnx, kf.export.to_saved_model])
 @pytest.mark.parametrize("name", ["integers", "chain"])
 def test_a_graph_is_one_entry_of_the_table(build, distance, tmp_path, to, name):

@@ -69,6 +69,7 @@ def test_the_files_give_the_numbers_of_the_flow(exported, fresh, name):
             close(made["log_prob"], flow.log_prob(x, context, InputNoise(noise)))
 
 
+@pytest.mark.slow
 def test_fixed_noise_is_that_of_the_recorded_seed(build, fresh, tmp_path):
     flow, (inputs, _) = build("series"), fresh
     kf.export.to_onnx(flow, tmp_path, seed=7)
@@ -97,6 +98,7 @@ def test_the_mean_over_fixed_noises_is_unbiased(build):
     assert (np.abs(fixed.mean(axis=0) - fresh.mean(axis=0)) < 4.0 * error).all()
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_a_graph_takes(exported):
     _, folder, _ = exported(kf.export.to_onnx, "series")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -119,6 +121,7 @@ def test_a_seed_that_is_none(build, tmp_path, seed):
         assert nothing_but(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_is_in_the_folder(build, tmp_path):
     flow = build("series")
     kf.export.to_onnx(flow, tmp_path, opset=15)
@@ -215,6 +218,7 @@ def test_a_flow_that_is_not_certified_is_not_exported(tmp_path):
     assert nothing_but(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_inverse_that_does_not_converge_is_nan(build, fresh, tmp_path):
     flow, (inputs, _) = build("wide"), fresh
     _, z, _, _ = inputs(flow, 100, seed=3)

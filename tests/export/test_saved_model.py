@@ -82,6 +82,7 @@ def test_loads_where_only_tensorflow_is(exported, fresh):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_signatures_are_those_of_serving(exported):
     flow, folder, _ = exported(kf.export.to_saved_model, "conditional")
     module = tf.saved_model.load(str(folder))
@@ -117,6 +118,7 @@ def test_the_signatures_are_those_of_serving(exported):
     assert costs["decode"]["nodes"] > len(module.signatures["decode"].graph.as_graph_def().node)
 
 
+@pytest.mark.slow
 def test_float64(tmp_path, capfd):
     flow = kf.models.ResidualFlow((9,), blocks=1, widths=(8,), dtype="float64")
     capfd.readouterr()

@@ -80,6 +80,7 @@ def test_probes_tell_the_error_of_the_estimator():
     assert one.probes is None and one.estimator_standard_error is None
 
 
+@pytest.mark.slow
 def test_the_error_of_the_estimator_is_the_spread_of_its_repetitions():
     flow = Flow(UniformDequantization(1), (1,), dtype="float64")
     x = np.zeros((40, 1))

@@ -45,6 +45,7 @@ def shifted(shift):
     return kf.Flow(transforms.Chain([transforms.UniformDequantization(3), step]), (4, 4, 1))
 
 
+@pytest.mark.slow
 def test_an_image_flow_decodes_what_it_encoded(flow):
     x, seen = images(), []
     result = round_trip(flow, x, batch_size=2, progress=seen.append)

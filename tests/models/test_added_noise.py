@@ -63,6 +63,7 @@ def test_the_norms_of_known_locations_and_scales(flow):
         np.testing.assert_allclose(one.added, expected, rtol=0.06)
 
 
+@pytest.mark.slow
 def test_labels_and_seeds():
     case = CASES["denseflow_labels"]
     flow, x = case.flow(), case.data(4)

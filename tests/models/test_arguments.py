@@ -30,6 +30,7 @@ ENTRIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_shipped_configurations_build_and_stay(name):
     shipped = json.loads((entries() / name / "config.json").read_text(encoding="utf-8"))

@@ -106,6 +106,7 @@ def test_every_weight_is_set_and_stays(written):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_a_few_weights_in_numbers(written):
     arrays = state()
     flow = kf.zoo.import_checkpoint(written(arrays), configuration())
@@ -127,6 +128,7 @@ def test_a_few_weights_in_numbers(written):
     np.testing.assert_allclose(flow.base.loc, arrays["base_dist.loc"].ravel(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_all_that_does_not_fit_is_one_error(written):
     arrays = state()
     name = "transforms.5.blocks.0.transforms.1.transforms.1.weight"
@@ -144,6 +146,7 @@ def test_all_that_does_not_fit_is_one_error(written):
     ]
 
 
+@pytest.mark.slow
 def test_a_singular_matrix_is_an_error(written):
     arrays = state()
     arrays["transforms.3.blocks.0.transforms.0.transforms.1.weight"][:] = 1.0
@@ -178,6 +181,7 @@ def script_state():
     return arrays
 
 
+@pytest.mark.slow
 def test_options_of_the_training_script_and_an_odd_width(written, script_state):
     flow = kf.zoo.import_checkpoint(written(script_state), SCRIPT)
     assert flow.get_config()["width"] == [5, 6] and flow.event_shape == (8, 8, 1)

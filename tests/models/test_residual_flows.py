@@ -138,6 +138,7 @@ def test_configuration_round_trip(name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [pytest.param(keras.optimizers.Adam, marks=pytest.mark.slow), keras.optimizers.SGD],

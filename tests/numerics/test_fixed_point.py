@@ -121,6 +121,7 @@ def test_newton_takes_fewer_steps_to_the_same_place():
     assert newton.iterations.numpy().max() < 0.5 * plain.iterations.numpy().min()
 
 
+@pytest.mark.slow
 @BLOCKS
 def test_convergence_does_not_depend_on_companions(features):
     z = random(12, features) * np.geomspace(1e-3, 1e5, 12)[:, None]
@@ -137,6 +138,7 @@ def test_convergence_does_not_depend_on_companions(features):
         )
 
 
+@pytest.mark.slow
 @BLOCKS
 def test_gradient_is_that_of_the_inverse_jacobian(features):
     made = block(features)
@@ -170,6 +172,7 @@ def test_gradient_of_the_weights(features):
         np.testing.assert_allclose(slope, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [3, 9])
 def test_gradients_compile(features):
     made = block(features)

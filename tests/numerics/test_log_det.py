@@ -68,8 +68,8 @@ def test_exact_determinant(size):
         np.testing.assert_allclose(found, expected.log_abs_determinant, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("size", [8, 9, 12])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [8, 9])
 def test_derivatives_of_the_determinant(size, jit_compile):
     matrices = np.random.default_rng(size).standard_normal((3, size, size))
     matrices *= 0.9 / np.linalg.norm(matrices, 2, axis=(1, 2), keepdims=True)
@@ -211,6 +211,7 @@ def test_unbiased_on_average(name):
     assert within_error(sample[:, 1:] @ direction, exact[1:] @ direction)
 
 
+@pytest.mark.slow
 def test_power_series_on_average():
     # The test above, on an estimator that is biased: it must see the bias, and nothing else.
     sample = draws(PowerSeries(2))[:, :1]

@@ -166,6 +166,7 @@ def test_a_spherical_path():
     np.testing.assert_array_equal(_spherical(0 * a, b, np.array([0.5]))[:, 0], b / 2)
 
 
+@pytest.mark.slow
 def test_a_base_with_another_mode_is_gone_around():
     flow = dense_flow(dequantization="uniform")("float32")
     (loc,) = (weight for weight in flow.base.weights if weight.name == "loc")

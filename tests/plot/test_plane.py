@@ -17,6 +17,7 @@ def test_the_grid_covers_the_bounds_with_cell_centres():
     np.testing.assert_allclose(points, [[0.5, -0.5], [1.5, -0.5], [0.5, 0.5], [1.5, 0.5]])
 
 
+@pytest.mark.slow
 def test_densities_share_one_colour_scale(flow, tmp_path):
     moons = data.toy("two_moons")
     figure = plot.density(flow, moons.bounds, moons.log_prob, samples=50, title="moons")

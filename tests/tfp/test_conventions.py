@@ -104,6 +104,7 @@ def test_a_flow_without_a_context_has_no_batch_axes():
     assert dist[...].batch_shape == dist[()].batch_shape == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_seed_that_is_an_argument_gives_the_same_numbers_in_functions(jit_compile):
     chain = transforms.Chain([transforms.UniformDequantization(3), transforms.Logit(0.05)])

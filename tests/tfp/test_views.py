@@ -119,6 +119,7 @@ def test_a_wrong_event_shape_is_an_error(flow):
         flow.as_distribution().log_prob(numbers(4, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(), 5, (3, 4)])
 def test_sample_repeats_with_a_stateless_seed(flow, shape):
     distribution = flow.as_distribution()
@@ -134,6 +135,7 @@ def test_sample_with_the_same_stateless_seed_is_that_of_the_flow(flow):
     )
 
 
+@pytest.mark.slow
 def test_integer_seeds_are_those_of_tfp(flow):
     distribution = flow.as_distribution()
 
@@ -375,6 +377,7 @@ def test_a_random_log_prob(noisy):
     np.testing.assert_allclose(np.mean(draws), exact[0], atol=5 * error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_random_log_prob_draws_anew_unless_given_a_seed(noisy, mode):
     distribution = noisy.as_distribution()
@@ -470,6 +473,7 @@ def test_log_det_and_its_gradient(flow64, mode):
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_second_derivatives_of_forward():
     bijector = make(blocks=1, dtype="float64").as_bijector()
 
@@ -576,6 +580,7 @@ def operations(function):
     return types.count("MatMul"), types.count("While") + types.count("StatelessWhile")
 
 
+@pytest.mark.slow
 def test_a_value_and_its_log_det_take_one_pass(flow):
     bijector = flow.as_bijector()
     encode = operations(bijector.inverse)
@@ -613,6 +618,7 @@ def unchanged(bijector):
     return bijector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", [unchanged, chained, inverted_twice])
 def test_nothing_is_stale_after_a_weight_update(changing, around):
     bijector = around(changing.as_bijector())
@@ -683,6 +689,7 @@ def test_nothing_is_stale_after_an_update_inside_a_function(changing):
         np.testing.assert_allclose(new, right, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_gradients_do_not_miss_what_came_before_the_tape(flow, mode):
     # TFP's cache would return the latent of a sample without its dependence on the sample.
@@ -708,6 +715,7 @@ def test_gradients_do_not_miss_what_came_before_the_tape(flow, mode):
         np.testing.assert_allclose(mine, right, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_bijector_as_an_argument_traces_once(flow):
     bijector, traces = flow.as_bijector(), []
 

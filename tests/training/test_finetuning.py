@@ -63,6 +63,7 @@ def test_it_improves_on_other_data_and_reports_what_the_flow_now_scores():
     }
 
 
+@pytest.mark.slow
 def test_where_no_epoch_is_better_the_weights_are_those_of_the_start():
     flow = plane()
     own = flow.sample(100, seed=0).numpy()
@@ -91,6 +92,7 @@ def test_a_failure_in_training_leaves_the_best_weights():
     assert_same(before, values(flow))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights():
     flows = [plane(), plane()]
     for flow in flows:
@@ -115,6 +117,7 @@ def test_a_fifth_is_held_out_by_default_and_is_not_trained_on():
     assert {*map(bytes, x), *map(bytes, held_out)} == {*map(bytes, POINTS)}
 
 
+@pytest.mark.slow
 def test_conditional_flows_take_contexts():
     flow = plane(context_shape=(1,))
     contexts = POINTS[:, :1] + 1.0
@@ -183,6 +186,7 @@ def test_batch_normalisation_is_frozen_and_afterwards_as_it_was():
     assert (before[1][0] != values(layers[1])[0]).any()
 
 
+@pytest.mark.slow
 def test_recalibrated_averages_are_those_of_the_data():
     flow = maps()
     before, x = values(flow), tf.constant(OTHER)
@@ -205,6 +209,7 @@ def test_recalibrated_averages_are_those_of_the_data():
     assert abs(lagging - of_the_batch).mean() > 20 * abs(recalibrated - of_the_batch).mean()
 
 
+@pytest.mark.slow
 def test_recalibration_averages_over_the_batches_and_spares_frozen_layers():
     flow = maps()
     first, other = normalization.norms(flow)

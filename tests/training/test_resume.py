@@ -20,6 +20,7 @@ def run(kind, folder, mode):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

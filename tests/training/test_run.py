@@ -99,6 +99,7 @@ def test_what_a_run_writes(tmp_path):
     assert any((work / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 def test_the_saved_weights_are_the_averages(tmp_path):
     run(tmp_path)
     # The state holds both: the weights of the last step, and their averages.
@@ -146,6 +147,7 @@ BY_LABEL = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_training_by_class(tmp_path, monkeypatch):
     monkeypatch.setitem(registry.MODELS, "ByLabel", by_label)
     metadata, _ = run(tmp_path, BY_LABEL)
@@ -189,6 +191,7 @@ def test_a_recipe_may_ask_for_xla(asked, used):
     assert runner.build(recipe, kf.data.images("digits")).jit_compile is used
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_tested_and_written_again(tmp_path):
     metadata, _ = run(tmp_path, IMAGES)
     weights = kf.zoo.load(tmp_path / "tiny").get_weights()
@@ -199,6 +202,7 @@ def test_a_finished_run_is_tested_and_written_again(tmp_path):
     assert len(history(tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_another_cycle(tmp_path):
     schedule = dataclasses.replace(IMAGES.schedule, restarts=((6, 0.005),))
     longer = dataclasses.replace(IMAGES, steps=10, schedule=schedule)
@@ -241,6 +245,7 @@ def test_a_state_that_is_none(tmp_path, content):
         state.load(path)
 
 
+@pytest.mark.slow
 def test_samples_that_do_not_converge_end_no_run(tmp_path, monkeypatch):
     def fail(self, flow, path):
         if path.name.startswith("step"):
@@ -255,6 +260,7 @@ def test_samples_that_do_not_converge_end_no_run(tmp_path, monkeypatch):
 # Refused ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_saved_state_is_not_overwritten_by_accident(tmp_path):
     run(tmp_path, IMAGES)
     with pytest.raises(ValueError, match=r"state\.keras is there.*--resume"):
@@ -520,6 +526,7 @@ def test_warm_up_and_decay():
 # Averaged weights ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_averaged():
     flow = kf.Flow(residual_block("float32"), (2,))
     flow.compile(keras.optimizers.SGD(0.3, use_ema=True, ema_momentum=0.75), jit_compile=False)

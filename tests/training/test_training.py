@@ -144,6 +144,7 @@ def test_xla_takes_the_same_steps(x, log_det):
     assert_same(weights_of(flows[0]), weights_of(flows[1]), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_eager_takes_the_same_steps(x):
     flows = [tiny(actnorm=True) for _ in range(2)]
     flows[1].compile(keras.optimizers.Adam(0.01), run_eagerly=True)
@@ -175,6 +176,7 @@ def test_checkpoints_of_tensorflow_see_no_keras_model_of_lists(tmp_path):
         assert len(model.weights) >= 4
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_takes_the_same_steps(x):
     flows = [tiny() for _ in range(2)]
     flows[0].fit(x, batch_size=60, epochs=3, shuffle=False, verbose=0)
@@ -189,6 +191,7 @@ def test_a_loop_of_ones_own_takes_the_same_steps(x):
     assert_same(weights_of(flows[0]), weights_of(flows[1]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_norms_follow_the_weights(x):
     flow = tiny(rate=0.1, power_iterations=2)
     seen = []
@@ -291,6 +294,7 @@ def test_predict_without_compile(x):
     np.testing.assert_allclose(flow.predict(x, verbose=0), flow.log_prob(x), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_float64_is_trained_in_float64():
     flow = tiny(dtype="float64")
     x = np.random.default_rng(0).standard_normal((20, 2))
@@ -300,6 +304,7 @@ def test_float64_is_trained_in_float64():
     np.testing.assert_allclose(flow.predict(dataset, verbose=0), flow.log_prob(x), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_loaded_flow_goes_on_where_it_was(x, tmp_path):
     flow = tiny()
     flow.fit(x, batch_size=20, epochs=2, shuffle=False, callbacks=[SaveState(tmp_path / "s.keras")])
@@ -313,6 +318,7 @@ def test_a_loaded_flow_goes_on_where_it_was(x, tmp_path):
     assert_same(weights_of(loaded), weights_of(flow))
 
 
+@pytest.mark.slow
 def test_saving_a_state_changes_nothing(x, tmp_path):
     callbacks = [], [SaveState(tmp_path / "s.keras")]
     flows = [tiny(log_det="unbiased") for _ in callbacks]
@@ -321,6 +327,7 @@ def test_saving_a_state_changes_nothing(x, tmp_path):
     assert_same(weights_of(flows[0]), weights_of(flows[1]))
 
 
+@pytest.mark.slow
 def test_states_are_saved_every_so_many_minutes_and_at_the_end(x, tmp_path):
     path, saved = tmp_path / "s.keras", []
     look = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: saved.append(path.exists()))
@@ -328,6 +335,7 @@ def test_states_are_saved_every_so_many_minutes_and_at_the_end(x, tmp_path):
     assert saved == [False, False, True]
 
 
+@pytest.mark.slow
 def test_tensorboard_scalars(x, tmp_path):
     callback = TensorBoardScalars(tmp_path / "logs")
     history = tiny().fit(x, batch_size=20, epochs=2, callbacks=[callback], verbose=0).history
@@ -396,6 +404,7 @@ def test_a_context_too_many_or_too_few(x, context):
         flow.fit(x, context[:, :2], verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 def test_bad_arrays(method, x):
     flow = tiny()
@@ -479,6 +488,7 @@ def test_nan_from_a_step(x):
     assert message.startswith("Training met NaN or infinity at step 1, first in step '1/0/Logit'.")
 
 
+@pytest.mark.slow
 def test_nan_from_the_gradients(x):
     flow = Flow(Chain([ActNorm(), BadSlope(), residual_block(None)]), (2,))
     flow.transform.steps[0].initialized.assign(1)
@@ -502,6 +512,7 @@ def test_several_steps_at_once_report_the_first(x):
     assert int(flow.optimizer.iterations) == 4
 
 
+@pytest.mark.slow
 def test_clipping_keeps_a_stopped_step_finite(x):
     flow = tiny()
     flow.compile(keras.optimizers.Adam(0.01, global_clipnorm=1.0), jit_compile=False)
@@ -509,6 +520,7 @@ def test_clipping_keeps_a_stopped_step_finite(x):
     assert "at step 1" in message
 
 
+@pytest.mark.slow
 def test_a_new_fit_forgets_the_failure(x):
     flow = tiny()
     stopped(flow, batches(x, np.nan, at=1))
@@ -568,6 +580,7 @@ def test_conditional_density():
         np.testing.assert_allclose(np.mean(samples, axis=0), centre, atol=0.2)
 
 
+@pytest.mark.slow
 def test_labels_are_embedded_and_trained(x):
     keras.utils.set_random_seed(0)
     embedding = keras.layers.Embedding(3, 4)
@@ -591,6 +604,7 @@ def test_dense_nets_of_the_registry_are_the_ones_trained_here():
     ]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_nan_is_an_error(x):
     flow = tiny()
     bad = np.array(x)

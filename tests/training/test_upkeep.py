@@ -35,6 +35,7 @@ def test_a_fit_with_validation_ends_with_the_same_weights():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_evaluation_leaves_no_trace():
     made = flow()
     made.fit(X, epochs=1, verbose=0)

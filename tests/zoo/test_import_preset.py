@@ -83,6 +83,7 @@ def test_they_can_be_asked_to_converge(written, tmp_path):
     assert "as published they do not prove" in metadata.training["spectral norms"]["here"]
 
 
+@pytest.mark.slow
 def test_norms_are_saved_as_they_are_where_that_was_asked_for(checkpoint, tmp_path):
     flow = kf.zoo.import_checkpoint(checkpoint, PLAIN)
     before = [weight.numpy() for weight in flow.weights]

@@ -42,6 +42,7 @@ def test_they_survive(tmp_path):
     assert "50 held-out scores (log_prob) of held out" in card and "down to 1/51" in card
 
 
+@pytest.mark.slow
 def test_the_card_says_what_was_fitted_and_what_speaks_against_it(tmp_path):
     made = flow()
     made.schema, made.calibration = ON_PLANE, calibrate(made, rows(50), "held out")

@@ -94,6 +94,7 @@ def test_the_card_has_a_header_and_the_facts(folder):
     assert f"{kf.zoo.show(folder).parameters:,}" in body
 
 
+@pytest.mark.slow
 def test_a_conditional_flow_and_its_embedding_survive(tmp_path):
     flow = kf.models.IDenseNet(
         (1,),

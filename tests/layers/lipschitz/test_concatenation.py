@@ -89,6 +89,7 @@ def test_delayed_start_holds_k_and_then_trains_it(tmp_path):
         assert (k_of(each) != 1.0).all()
 
 
+@pytest.mark.slow
 def test_no_delay_trains_at_once():
     flow = IDenseNet((2,), blocks=1, depth=2, growth=4)
     flow.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
