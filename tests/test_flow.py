@@ -87,6 +87,7 @@ def test_gradients_flow_to_data_and_weights(x):
     np.testing.assert_allclose(tape.gradient(total, x), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_inside_a_function(flow, x):
     x = tf.constant(x, tf.float32)
     for jit_compile in (False, True):
@@ -166,6 +167,7 @@ def test_samples_of_integers_are_integers():
     assert x.max() <= 7
 
 
+@pytest.mark.slow
 def test_one_context_for_all_samples():
     case = CASES["idensenet_context"]
     flow, context = case.flow(), case.context(5)

@@ -31,6 +31,7 @@ def test_the_mean_of_the_draws(flow):
     np.testing.assert_array_equal(*(flow.log_prob(X, seed=4, num_probes=1) for _ in range(2)))
 
 
+@pytest.mark.slow
 def test_the_standard_error_covers_the_exact_value(flow):
     exact = IDenseNet((2,), blocks=2, depth=1, growth=4, dtype="float64")
     exact.set_weights(flow.get_weights())

@@ -37,9 +37,11 @@ VARIANTS = {
     "idensenet_3d",
     "idensenet_bounded",
     "idensenet_fixed",
+    "idensenet_image",
     "idensenet_image_context",
     "idensenet_image_exact",
     "idensenet_labels",
+    "idensenet_unbiased",
     "masked_autoregressive_flow_context",
     "realnvp_context",
     "residual_1d",
@@ -76,7 +78,7 @@ COMPILED = {
 }
 
 # Large for their kind; what takes them seconds, the smaller cases do at once.
-LARGE = {"cross_unit_block", "denseflow", "idensenet_image", "idensenet_unbiased"}
+LARGE = {"cross_unit_block", "denseflow"}
 
 
 def cases(of=CASES, where=lambda case: True, slow=lambda name: False):
@@ -302,6 +304,7 @@ def test_float32_agrees_with_float64(name):
     np.testing.assert_allclose(single.log_prob(), run.log_prob(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_context_belongs_to_its_example():
     for name, case in CASES.items():
         if case.context_shape is None:
@@ -386,6 +389,7 @@ def test_dequantized_density_sums_to_one():
     assert total == pytest.approx(mass**2, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_bad_inputs_are_one_clear_error_each():
     for name, case in CASES.items():
         flow = flow_of(name, "float32")

@@ -32,7 +32,7 @@ def close(got, expected, tolerance=2e-5):
         "exact",
         pytest.param("wide", marks=pytest.mark.slow),
         pytest.param("conditional", marks=pytest.mark.slow),
-        "labels",
+        pytest.param("labels", marks=pytest.mark.slow),
         pytest.param("series", marks=pytest.mark.slow),
         "integers",
         "chain",

@@ -282,6 +282,7 @@ def test_options_reach_the_flow(written, plain, images):
     assert flow.get_config()["power_iterations"] == 4
 
 
+@pytest.mark.slow
 def test_a_flow_comes_back_through_its_own_configuration(written, plain, images):
     arrays, z = plain
     flow = kf.zoo.import_checkpoint(written(arrays), PLAIN)

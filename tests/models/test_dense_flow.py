@@ -270,6 +270,7 @@ def test_errors(arguments, message):
         dense_flow(event_shape, **arguments)("float32")
 
 
+@pytest.mark.slow
 def test_the_data_are_integers():
     flow = CASES["denseflow"].flow("float32")
     with pytest.raises(kf.NonFiniteError, match="VariationalDequantization"):

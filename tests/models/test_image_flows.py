@@ -323,6 +323,7 @@ def test_errors(arguments, message):
         IDenseNet(**{"event_shape": (4, 4, 1), **TINY, **arguments})
 
 
+@pytest.mark.slow
 def test_integers_out_of_range_are_an_error():
     flow = IDenseNet((4, 4, 1), **TINY)
     for wrong in (8, -1, 0.5):

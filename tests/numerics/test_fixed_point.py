@@ -224,6 +224,7 @@ def test_an_unconverged_inverse_is_an_error_with_numbers(features):
         flow.sample(5, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_in_a_graph_it_is_nan(jit_compile):
     flow = unfinished(2)
@@ -245,6 +246,7 @@ def test_a_latent_outside_the_range_of_a_step_is_named():
         flow.decode([[0.5, 0.5], [0.5, 1.5]])
 
 
+@pytest.mark.slow
 def test_float32_converges_at_every_size():
     keras.utils.set_random_seed(0)
     flow = IDenseNet((2,), blocks=2, depth=2, growth=8, block_bound=0.99)

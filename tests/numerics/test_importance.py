@@ -60,6 +60,7 @@ class Shear(kf.transforms.Transform):
         return z, tf.zeros(tf.shape(x)[:1], x.dtype)
 
 
+@pytest.mark.slow
 def test_a_uniform_bound():
     # One bit in one dimension: the integral of the base density over half of the unit interval.
     flow = Flow(UniformDequantization(1, dtype="float64"), (1,), dtype="float64")

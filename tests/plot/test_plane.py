@@ -33,6 +33,7 @@ def test_densities_share_one_colour_scale(flow, tmp_path):
     assert (tmp_path / "density.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_learned_panel_is_the_flow_s_density(flow):
     bounds = (-1.0, 1.0, -1.0, 1.0)
     image = plot.density(flow, bounds, samples=1).axes[0].images[0].get_array()

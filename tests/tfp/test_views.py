@@ -307,6 +307,7 @@ def test_samples_given_a_context(conditional):
         np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=7 / np.sqrt(4000))
 
 
+@pytest.mark.slow
 def test_gradients_to_a_context(conditional):
     context = tf.Variable(numbers(4, 3, seed=1, dtype="float64"))
     distribution, bijector = conditional.as_distribution(context), conditional.as_bijector(context)

@@ -48,7 +48,7 @@ def assert_same(one, other, **tolerance):
 # fit ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", [IDenseNet, ResidualFlow])
+@pytest.mark.parametrize("model", [IDenseNet, pytest.param(ResidualFlow, marks=pytest.mark.slow)])
 def test_loss_decreases(model, x):
     flow = tiny(model)
     history = flow.fit(x, batch_size=20, epochs=15, validation_data=x, verbose=0).history

@@ -43,10 +43,10 @@ def traces(monkeypatch):
 @pytest.mark.parametrize(
     ("log_det", "context"),
     [
-        ("exact", False),
+        pytest.param("exact", False, marks=pytest.mark.slow),
         ("exact", True),
         (log_dets.Unbiased("poisson"), False),
-        (log_dets.PowerSeries(3), True),
+        pytest.param(log_dets.PowerSeries(3), True, marks=pytest.mark.slow),
     ],
 )
 def test_graphs_give_the_numbers_of_eager_calls(log_det, context):

@@ -1,5 +1,6 @@
 """Uploads: what the hubs' libraries are asked, and what is refused before they are."""
 
+import shutil
 import sys
 import types
 
@@ -11,12 +12,17 @@ from keras_flows.zoo import handles
 FILES = ["README.md", "config.json", "metadata.json", "model.weights.h5"]
 
 
-@pytest.fixture
-def folder(tmp_path):
-    path = tmp_path / "tiny"
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("upload") / "tiny"
     kf.models.ResidualFlow((2,), blocks=1, widths=(4,)).save_to_preset(path)
     (path / "thesis.txt").write_text("no part of the preset")
     return path
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "tiny")
 
 
 @pytest.fixture
