@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Hashable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-# Of every graph while it is traced: its functions by their kinds.
-_FUNCTIONS: WeakKeyDictionary[Any, dict[Hashable, tf.function]] = WeakKeyDictionary()
+# Where a graph keeps its functions by their kinds. They lead back to the graph, so that a
+# dictionary of graphs, even a weak one, would keep all of them, with what they are of.
+_FUNCTIONS = "_keras_flows_functions"
 
 
 def traced_once(function: Callable[..., Any], kind: Hashable, *arguments: Any) -> Any:
@@ -27,7 +27,9 @@ def traced_once(function: Callable[..., Any], kind: Hashable, *arguments: Any) -
     """
     if tf.executing_eagerly():
         return function(*arguments)
-    functions = _FUNCTIONS.setdefault(tf.compat.v1.get_default_graph(), {})
+    graph = tf.compat.v1.get_default_graph()
+    functions = getattr(graph, _FUNCTIONS, {})
+    setattr(graph, _FUNCTIONS, functions)
     if kind not in functions:
         # Not to be inlined, or every call would be a copy again.
         once = {"_noinline": True}

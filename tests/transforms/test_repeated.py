@@ -1,5 +1,8 @@
 """Blocks of one kind, traced once in a training step."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -67,6 +70,17 @@ def test_blocks_of_one_kind_are_traced_once(traces):
     flow.blocks[1].trainable = False
     tf.function(lambda: scores_and_gradients(flow)[0])()
     assert len(traces) == 3  # a frozen block is of another kind
+
+
+def test_a_flow_that_was_trained_is_let_go():
+    def block_of_a_traced_flow():
+        flow = flow_of()
+        tf.function(lambda: scores_and_gradients(flow)[0])()
+        return weakref.ref(flow.blocks[0])
+
+    block = block_of_a_traced_flow()
+    gc.collect()
+    assert block() is None
 
 
 def test_outside_training_every_block_is_written_out(traces):
