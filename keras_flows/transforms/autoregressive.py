@@ -10,6 +10,7 @@ from keras_flows.layers.coupling.masked_network import MaskedNetwork
 from keras_flows.noise import Noise
 from keras_flows.numerics.events import reshape_events
 from keras_flows.transforms.maps import ElementwiseMap
+from keras_flows.transforms.parts import deserialized, serialized
 from keras_flows.transforms.triangular import Triangular
 
 
@@ -93,15 +94,8 @@ class Autoregressive(Triangular):
         return x
 
     def get_config(self) -> dict:
-        parts = {"network": self.network, "map": self.map}
-        serialized = {
-            name: keras.saving.serialize_keras_object(part) for name, part in parts.items()
-        }
-        return {**super().get_config(), **serialized}
+        return {**super().get_config(), **serialized(network=self.network, map=self.map)}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in ("network", "map")
-        }
-        return cls(**{**config, **parts})
+        return cls(**deserialized(config, "network", "map"))

@@ -11,6 +11,7 @@ from keras_flows.numerics.events import sum_event
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.maps import AffineMap, ElementwiseMap
 from keras_flows.transforms.masks import ChannelHalves, Mask
+from keras_flows.transforms.parts import deserialized, serialized
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -90,12 +91,12 @@ class Coupling(Transform):
         return self.mask.join(seen, self.map.decode(changed, self._parameters(seen, context)))
 
     def get_config(self) -> dict:
-        parts = {"mask": self.mask, "network": self.net, "map": self.map}
-        return {**super().get_config(), **_serialized(parts)}
+        parts = serialized(mask=self.mask, network=self.net, map=self.map)
+        return {**super().get_config(), **parts}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:
-        return cls(**{**config, **_deserialized(config, ("mask", "network", "map"))})
+        return cls(**deserialized(config, "mask", "network", "map"))
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -112,16 +113,8 @@ class AffineCoupling(Coupling):
         super().__init__(ChannelHalves(), net, AffineMap(), **kwargs)
 
     def get_config(self) -> dict:
-        return {**Transform.get_config(self), **_serialized({"net": self.net})}
+        return {**Transform.get_config(self), **serialized(net=self.net)}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:
-        return cls(**{**config, **_deserialized(config, ("net",))})
-
-
-def _serialized(parts):
-    return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-
-
-def _deserialized(config, names):
-    return {name: keras.saving.deserialize_keras_object(config[name]) for name in names}
+        return cls(**deserialized(config, "net"))

@@ -10,6 +10,7 @@ from keras_flows.noise import Noise
 from keras_flows.numerics.events import event_size, reshape_events, zeros_per_example
 from keras_flows.transforms.base import Steps, Transform
 from keras_flows.transforms.composite import Composite, inside
+from keras_flows.transforms.parts import deserialized, serialized
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -107,8 +108,8 @@ class FactorOut(Composite):
         return x
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+        return {**super().get_config(), **serialized(inner=self.inner)}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:
-        return cls(**{**config, "inner": keras.saving.deserialize_keras_object(config["inner"])})
+        return cls(**deserialized(config, "inner"))

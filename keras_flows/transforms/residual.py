@@ -15,6 +15,7 @@ from keras_flows.numerics.events import event_size
 from keras_flows.numerics.fixed_point import Inversion
 from keras_flows.numerics.log_det import jacobian
 from keras_flows.transforms.base import Transform
+from keras_flows.transforms.parts import deserialized, serialized
 from keras_flows.transforms.repeated import encode_once
 
 # Up to this many dimensions the inverse uses the Jacobian.
@@ -148,15 +149,11 @@ class ResidualBlock(Transform):
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "net": keras.saving.serialize_keras_object(self.net),
-            "log_det": keras.saving.serialize_keras_object(self.log_det),
+            **serialized(net=self.net, log_det=self.log_det),
             "tolerance": self.tolerance,
             "max_iterations": self.max_iterations,
         }
 
     @classmethod
     def from_config(cls, config: dict) -> Self:
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in ("net", "log_det")
-        }
-        return cls(**{**config, **parts})
+        return cls(**deserialized(config, "net", "log_det"))
