@@ -21,6 +21,8 @@ HELD_OUT = 0.2
 MOST_HELD_OUT = 1000
 # The highest rate, relative to the typical weight: 2e-4 for the MNIST DenseFlow, for example.
 RELATIVE_RATE = 0.001
+# What the default rate is multiplied by for the second attempt, where the first one failed.
+SLOWER = 0.25
 # By how many standard errors an epoch must be better than the start. The best of some epochs is
 # better on a few held-out examples by chance alone, and worse on others.
 CLEARLY = 2.0
@@ -34,10 +36,11 @@ class FineTuning(NamedTuple):
         after: The same for the weights that the flow has now.
         epoch: The epoch after which these were reached; 0 if none was clearly better than the
             start.
-        history: By name the values of every epoch, as of `keras.Model.fit`; `val_nll_nats` and,
-            for flows on integers, `val_bits_per_dim` are of the held-out examples.
-        settings: `examples` trained on, `held_out`, `epochs`, `batch_size`, `learning_rate` and
-            `seed`.
+        history: By name the values of every epoch, as of `keras.Model.fit`, of the last attempt;
+            `val_nll_nats` and, for flows on integers, `val_bits_per_dim` are of the held-out
+            examples.
+        settings: `examples` trained on, `held_out`, `epochs`, `batch_size`, `learning_rate` (of the
+            last attempt) and `seed`.
     """
 
     before: evaluation.Evaluation
@@ -68,6 +71,8 @@ def finetune(
     * After every epoch the held-out examples are scored, all with the same draws. The weights in
       the end are those of the best score among the epochs that are clearly better than the start,
       by two standard errors of the difference, example by example; without one, those of the start.
+    * Where no epoch at the default rate was clearly better, all of it is done once more at a
+      quarter of that rate.
 
     What was frozen before stays frozen. The flow is compiled anew, in the end with a fresh Adam of
     that rate.
@@ -104,24 +109,31 @@ def finetune(
     batch_size = batch_size_of(flow, number) if batch_size is None else batch_size
     checks.count(batch_size, "batch_size")
     batch_size = min(batch_size, number)
-    rate = learning_rate_of(flow) if learning_rate is None else learning_rate
-    checks.positive(rate, "learning_rate")
+    if learning_rate is None:
+        highest = learning_rate_of(flow)
+        rates = [highest, SLOWER * highest]
+    else:
+        checks.positive(learning_rate, "learning_rate")
+        rates = [learning_rate]
     steps = epochs * (number // batch_size)
 
     upkeep.converge(flow, only_fresh=True)
     best = _Best(flow, *held_out)
     with normalization.frozen_normalization(flow):
-        flow.compile(keras.optimizers.Adam(_schedule(rate, steps), global_clipnorm=1.0))
-        try:
-            history = flow.fit(
-                _batches(examples, contexts, batch_size, seed),
-                epochs=epochs,
-                callbacks=[best, *(callbacks or ())],
-                shuffle=False,
-                verbose=0,
-            )
-        finally:
-            best.restore()
+        for rate in rates:
+            flow.compile(keras.optimizers.Adam(_schedule(rate, steps), global_clipnorm=1.0))
+            try:
+                history = flow.fit(
+                    _batches(examples, contexts, batch_size, seed),
+                    epochs=epochs,
+                    callbacks=[best, *(callbacks or ())],
+                    shuffle=False,
+                    verbose=0,
+                )
+            finally:
+                best.restore()
+            if best.epoch:
+                break
     # The optimizer above knows nothing of the weights that are frozen no longer.
     flow.compile(keras.optimizers.Adam(rate))
     settings = {

@@ -92,6 +92,36 @@ def test_a_failure_in_training_leaves_the_best_weights():
     assert_same(before, values(flow))
 
 
+def test_where_the_default_rate_helps_nothing_a_quarter_of_it_is_tried(monkeypatch):
+    flow, peaks = plane(), []
+
+    class Peak(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            peaks.append(float(self.model.optimizer.learning_rate))
+
+    # As if no epoch of the first attempt were better.
+    clearly = finetuning._clearly_better
+    monkeypatch.setattr(finetuning, "_clearly_better", lambda *a: len(peaks) > 1 and clearly(*a))
+    monkeypatch.setattr(finetuning, "RELATIVE_RATE", 0.05)
+    rate = finetuning.learning_rate_of(flow)
+    result = finetune(flow, POINTS, epochs=2, callbacks=[Peak()])
+    assert len(peaks) == 2 and peaks[1] == pytest.approx(peaks[0] / 4, rel=1e-6)
+    assert result.settings["learning_rate"] == rate / 4
+    assert result.epoch > 0 and result.after.nll < result.before.nll
+    assert len(result.history["val_nll_nats"]) == 2
+
+
+def test_a_rate_that_is_given_is_the_only_one():
+    flow, attempts = plane(), []
+
+    class Attempt(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            attempts.append(1)
+
+    result = finetune(flow, POINTS, epochs=1, learning_rate=1e-9, callbacks=[Attempt()])
+    assert attempts == [1] and result.epoch == 0
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights():
     flows = [plane(), plane()]
