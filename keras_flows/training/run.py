@@ -16,12 +16,17 @@ from keras_flows.files import locked
 from keras_flows.flow import Flow
 from keras_flows.models import registry
 from keras_flows.training import report, sources, state
+from keras_flows.training.adaptation import adapt
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
 from keras_flows.training.recipe import Recipe, check_name
+from keras_flows.transforms import Standardize
+from keras_flows.transforms.chain import flattened
 from keras_flows.zoo.metadata import Metadata
 from keras_flows.zoo.preset import check_target
 
 SAVE_MINUTES = 5.0
+# Examples whose location and scale a `Standardize` takes.
+ADAPTED_TO = 10_000
 
 
 def train(
@@ -140,6 +145,10 @@ def build(recipe: Recipe, source: ToyDensity | Images) -> Flow:
     if flow.bits is not None and flow.bits != bits:
         have = "are real numbers" if bits is None else f"have {bits}"
         raise ValueError(f"The flow takes integers of {flow.bits} bits, but the data {have}.")
+    if any(isinstance(step, Standardize) for step in flattened(flow.transform)):
+        given = next(iter(source.dataset(ADAPTED_TO, 1, recipe.seed)))
+        x, context = given if isinstance(given, tuple) else (given, None)
+        adapt(flow, x, context, recipe.seed)
     layers = flow._flatten_layers()
     if recipe.ema and any(isinstance(x, keras.layers.BatchNormalization) for x in layers):
         raise ValueError(

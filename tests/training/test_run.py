@@ -462,7 +462,7 @@ def test_parts_check_themselves():
 
 
 def test_unknown_recipe():
-    with pytest.raises(ValueError, match=r"Unknown recipe 'two_moons'.*mean 'idensenet_two_moons'"):
+    with pytest.raises(ValueError, match=r"Unknown recipe 'two_moons'.*mean 'spline_two_moons'"):
         registry.recipe("two_moons")
 
 
