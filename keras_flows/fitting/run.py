@@ -34,10 +34,12 @@ class Fitted(NamedTuple):
     Attributes:
         flow: The flow, with the best weights, its schema and its calibration.
         report: The `Report`; `print(report)` is for people.
+        metadata: What `Flow.save_to_preset` is to be told of the fit, arguments by name.
     """
 
     flow: Flow
     report: Report
+    metadata: dict[str, Any]
 
 
 def fit(
@@ -162,10 +164,11 @@ def fit(
             gaussian_test_nll=-float(gaussian.log_prob(split.test.x, split.test.context).mean()),
             smallest_p_value=flow.calibration.smallest_p_value,
         )
+        told = _metadata(report, settings, trained, arguments)
         if folder is not None and work is not None:
-            _write(flow, Path(folder), report, settings, trained, arguments)
+            flow.save_to_preset(folder, **told)
             shutil.rmtree(work)
-    return Fitted(flow, report)
+    return Fitted(flow, report, told)
 
 
 def _check(folder, steps, minutes, seed, resume, holdout, arguments):
@@ -253,24 +256,23 @@ def _sha256(rows):
     return digest.hexdigest() if rows.context_columns else fingerprint(rows.x)
 
 
-def _write(flow, folder, report, settings, trained, arguments):
-    """Writes the preset with its card."""
+def _metadata(report, settings, trained, arguments):
+    """What the preset says of the fit."""
     told = report.to_json()
     warnings = told.pop("warnings")
     kept = ("validation_nll", "gaussian_validation_nll", "gaussian_test_nll")
     kept += ("train_rows", "validation_rows", "test_rows", "repeated_rows", "dropped_rows")
     some = trained.history[-1 :: -max(1, len(trained.history) // 10)]
-    flow.save_to_preset(
-        folder,
-        summary=f"{report.model} fitted to {report.data}.",
-        data=report.data,
-        test={
+    return {
+        "summary": f"{report.model} fitted to {report.data}.",
+        "data": report.data,
+        "test": {
             "nll": report.test_nll,
             "standard_error": report.test_standard_error,
             "examples": report.test_rows,
             "data": f"{report.data}: rows held out of it",
         },
-        training={
+        "training": {
             "command": "keras-flows fit",
             "model": report.model,
             **({"arguments": dict(arguments)} if arguments else {}),
@@ -285,4 +287,4 @@ def _write(flow, folder, report, settings, trained, arguments):
             **({"warnings": " ".join(warnings)} if warnings else {}),
             "learning_curve": {row["step"]: round(row["held_out"], 4) for row in reversed(some)},
         },
-    )
+    }

@@ -8,6 +8,7 @@ _HOMES = {
     "reconstructions": "images",
     "samples": "images",
     "added_noise": "noise",
+    "columns": "table",
     "comparison": "plane",
     "comparison_of_samples": "plane",
     "concatenation": "plane",
