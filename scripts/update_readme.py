@@ -14,14 +14,16 @@ SCRIPT = "scripts/update_readme.py"
 
 
 def tables():
-    """The tables of the zoo, Markdown: the plane, then images."""
+    """The tables of the zoo, Markdown: images, tables, the plane."""
     entries = zoo.list()
     images = [entry for entry in entries if len(entry.event_shape) == 3]
-    plane = [entry for entry in entries if entry not in images]
+    tables = [entry for entry in entries if entry.columns is not None]
+    plane = [entry for entry in entries if entry not in [*images, *tables]]
     return "\n\n".join(
         (
-            _table("| entry | parameters | test NLL, nats | KL from the truth, nats |", plane),
-            _table("| entry | parameters | likelihood | test bits/dim |", images),
+            _table("| on images | parameters | likelihood | test bits/dim |", images),
+            _table("| on tables | parameters | columns | test NLL, nats |", tables),
+            _table("| on the plane | parameters | test NLL, nats | KL from the truth |", plane),
         )
     )
 
@@ -31,13 +33,13 @@ def _table(header, entries):
     for entry in entries:
         test = entry.test
         card = f"[`{entry.name}`](zoo/{entry.name}/README.md)"
+        nll = f"{test.nll:.4f} ± {test.standard_error:.4f}"
         if len(entry.event_shape) == 3:
             numbers = (entry.likelihood, bits_per_dim(test))
+        elif entry.columns is not None:
+            numbers = (str(len(entry.columns)), f"{nll}, {entry.likelihood.replace('_', ' ')}")
         else:
-            numbers = (
-                f"{test.nll:.4f} ± {test.standard_error:.4f}",
-                f"{test.kl_divergence:.4f} ± {test.kl_standard_error:.4f}",
-            )
+            numbers = (nll, f"{test.kl_divergence:.4f} ± {test.kl_standard_error:.4f}")
         rows.append(f"| {' | '.join((card, f'{entry.parameters:,}', *numbers))} |")
     return "\n".join(rows)
 

@@ -19,16 +19,24 @@ def intended_use(metadata):
             "every number of the flow can be checked. A start for fine-tuning on other points of "
             "the plane, at a similar scale."
         )
-    what = _what(metadata)
+    known = known_data.of(metadata)
     if len(metadata.event_shape) == 3:
+        what = "images" if known is None else f"images of {known.title}"
         return (
             f"Research and teaching: likelihoods and samples of {what} like those of its training "
             "data, comparisons with other flows, and a start for fine-tuning on similar images. It "
             "is not made for producing images that people look at, nor for decisions about people."
         )
+    if known is None:
+        return (
+            "Likelihoods and samples of vectors like those of its training data, and a start for "
+            "fine-tuning on similar ones. Whether it may be used for decisions was not examined."
+        )
+    not_for = f", nor {known.not_for}" if known.not_for else ""
     return (
-        f"Likelihoods and samples of {what} like those of its training data, and a start for "
-        "fine-tuning on similar ones. Whether it may be used for decisions was not examined."
+        "Teaching, examples and comparisons of detectors: likelihoods and samples of rows like "
+        f"those of its training data ({known.title}). A start for fine-tuning on similar rows.\n\n"
+        f"**It must not be used** for decisions about people{not_for}."
     )
 
 
@@ -99,10 +107,3 @@ def out_of_distribution(metadata):
         "of all in many dimensions; calibrate a threshold on held-out data and test it on the "
         "anomalies that matter."
     )
-
-
-def _what(metadata):
-    known = known_data.of(metadata)
-    if len(metadata.event_shape) == 3:
-        return "images" if known is None else f"images of {known.title}"
-    return "vectors"
