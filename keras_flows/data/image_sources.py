@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_flows import checks
+from keras_flows.data import photographs
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _DIGITS_TRAIN = 1500
@@ -75,6 +76,9 @@ def read(
         name = f"digits, {split or 'train'}"
         stored, stored_labels = _digits(split or "train")
         pixels = _collect(stored, size, drop=drop)
+    elif photographs.is_photographs(source):
+        name = f"{source}, {split or 'train'}"
+        pixels = _collect(photographs.patches(source, split or "train"), size, drop=drop)
     elif isinstance(source, (str, Path)) and _is_folder(source):
         folder = Path(source).expanduser() / (split or "")
         name, pixels = folder.name, _collect(_folder(folder), size, "Give a resize.", drop)
@@ -198,12 +202,13 @@ def _import_tfds():
 def _builder(name, split, data_dir):
     """The builder of a TensorFlow data set that has images, such a split, and its data."""
     tfds = _import_tfds()
-    known = [*tfds.list_builders(with_community_datasets=False), "digits"]
+    known = [*tfds.list_builders(with_community_datasets=False), "digits", *photographs.SIZES]
     if name.split("/")[0].split(":")[0] not in known:
         hint = checks.suggestion(name, known)
         raise ValueError(
             f"There is no image data set {name!r}, nor a folder of that name.{hint} The names are "
-            "'digits' and those of TensorFlow Datasets: tensorflow.org/datasets/catalog"
+            "'digits', 'photographs' and those of TensorFlow Datasets: "
+            "tensorflow.org/datasets/catalog"
         )
     where = None if data_dir is None else Path(data_dir).expanduser()
     try:

@@ -1,8 +1,9 @@
 """Image data sets: integers in memory, and the batches of a training run.
 
-The names are those of TensorFlow Datasets, and `digits`: scikit-learn's 1,797 handwritten digits
-of 8×8 pixels, which come with that library and need no download. Pixels stay integers: the
-dequantizer of a flow makes them continuous.
+The names are those of TensorFlow Datasets, and two sets that come with libraries and need no
+download: `digits`, scikit-learn's 1,797 handwritten digits of 8×8 pixels, and `photographs`,
+patches of six photographs in colour. Pixels stay integers: the dequantizer of a flow makes them
+continuous.
 """
 
 import functools
@@ -38,10 +39,11 @@ def images(
     for training and 297 for testing.
 
     Args:
-        source: `"digits"`; the name of a TensorFlow data set with a feature `image`, such as
-            `"mnist"`, `"cifar10"`, `"celeb_a"` or `"downsampled_imagenet/32x32"`; a folder, whose
-            PNG, JPEG and BMP files are read, those in subfolders too, in the order of their paths;
-            or an integer array `(n, height, width, channels)`.
+        source: `"digits"`; `"photographs/8x8"` or `"photographs/32x32"` (see
+            `keras_flows.data.photographs`); the name of a TensorFlow data set with a feature
+            `image`, such as `"mnist"`, `"cifar10"`, `"celeb_a"` or `"downsampled_imagenet/32x32"`;
+            a folder, whose PNG, JPEG and BMP files are read, those in subfolders too, in the order
+            of their paths; or an integer array `(n, height, width, channels)`.
         split: A split of a data set, such as `"train"` (the default), `"test"` or `"train[:90%]"`
             (slices are for TensorFlow Datasets only); a subfolder of a folder. Arrays have none.
         data_dir: Where TensorFlow Datasets finds its data; `~/tensorflow_datasets` by default.

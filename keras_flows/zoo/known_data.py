@@ -31,6 +31,10 @@ _SETS = {
     "digits": KnownData(
         "the handwritten digits of the UCI archive, as in scikit-learn", "CC BY 4.0"
     ),
+    "photographs": KnownData(
+        "photographs, as patches",
+        "public domain, CC0, and CC BY 2.0 (danielbuechele, vultilion)",
+    ),
     "mnist": KnownData("MNIST", "CC BY-SA 3.0", "ylecun/mnist"),
     "cifar10": KnownData("CIFAR-10", "none stated by its authors", "uoft-cs/cifar10"),
     "UCI Iris": _uci("iris flowers", "R. A. Fisher"),
