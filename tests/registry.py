@@ -25,6 +25,7 @@ from keras_flows.layers import (
     LipschitzDenseLayer,
     LipschitzSequential,
     ResidualDenseBlock,
+    ResidualConvolution,
     ResidualMADE,
     ResidualNetwork,
     VouchedActivation,
@@ -46,6 +47,7 @@ from keras_flows.transforms import (
     AffineCoupling,
     Autoregressive,
     Chain,
+    BatchNormalize,
     Columns,
     Conv1x1,
     Coupling,
@@ -496,6 +498,22 @@ def autoregressive(dtype, map, net=ResidualMADE, features=2, **arguments):
     """An autoregressive step with a small masked network."""
     size = {"width": 6, "blocks": 1} if net is ResidualMADE else {"widths": (6, 5)}
     made = net(features, map.parameters, **size, **arguments, dtype=dtype)
+def spline_coupling_image(dtype):
+    """A coupling by splines of two channels of an image, with a convolutional network."""
+    map = SplineMap(3, 3.0)
+    net = CouplingNetwork(2 * map.parameters, 4, [ResidualConvolution(dtype=dtype)], dtype=dtype)
+    return Coupling(FeatureMask([0, 2]), net, map, dtype=dtype)
+
+
+def _batch_normalize(dtype):
+    step = BatchNormalize(dtype=dtype)
+    step.build((None, 2))
+    batch = 3.0 * np.random.default_rng(3).standard_normal((20, 2)) + [1.0, -5.0]
+    for _ in range(10):
+        step.encode(tf.constant(batch, dtype), training=True)
+    return step
+
+
     return Autoregressive(made, map, dtype=dtype)
 
 
@@ -574,6 +592,9 @@ _TRANSFORMS += [
         (4,),
         **_FAR,
     ),
+    Case("spline_coupling_image", spline_coupling_image, (2, 2, 3), **_FAR),
+    Case("batch_normalize", lambda dtype: BatchNormalize(dtype=dtype), **_FAR),
+    Case("batch_normalize_moved", _batch_normalize, **{**_FAR, "interval": (-40.0, 40.0)}),
     Case(
         "autoregressive_context",
         lambda dtype: autoregressive(dtype, SplineMap(3, 3.0), context_size=2),
@@ -773,6 +794,13 @@ _MODELS += [
     Case("residual_flow_image", _residual_flow_image, (4, 4, 1), **_INTEGERS),
 ]
 
+    Case(
+        "masked_autoregressive_flow_batch_normalization",
+        lambda dtype: MaskedAutoregressiveFlow(
+            (2,), 2, 6, 1, batch_normalization=True, dtype=dtype
+        ),
+        **{**_FAR, "interval": (-40.0, 40.0)},
+    ),
 TRANSFORMS = {case.name: case for case in _TRANSFORMS}
 MODELS = {case.name: case for case in _MODELS}
 CASES = {**TRANSFORMS, **MODELS}

@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_flows.layers import MADE, ResidualMADE, ResidualNetwork
+from keras_flows.layers import (
+    MADE,
+    CouplingNetwork,
+    ResidualConvolution,
+    ResidualMADE,
+    ResidualNetwork,
+)
 from keras_flows.numerics import rational_quadratic
 from keras_flows.numerics.rational_quadratic import Knots
-from keras_flows.transforms import Autoregressive, Coupling
+from keras_flows.transforms import Autoregressive, BatchNormalize, Coupling, Reverse
 from keras_flows.transforms.maps import (
     BoundedSplineMap,
     ElementwiseMap,
@@ -103,6 +109,13 @@ class NflowsMADE(ResidualMADE):
 
 
 # Weights ------------------------------------------------------------------------------------------
+class CouplingMADE(MADE):
+    """In zuko's order of a coupling, all features of a half have the same place."""
+
+    def input_degrees(self):
+        return 1 + np.arange(self.features) // 3
+
+
 
 
 def set_linear(layer, arrays, name, rows=None):
@@ -231,6 +244,31 @@ def test_spline_coupling(case):
 
 
 def unconditional(arrays, name, rows):
+def test_spline_coupling_of_images(case):
+    arrays, config = case("spline_coupling_image")
+    for name in ("in/x", "out/z", "out/x_of_z"):
+        arrays[name] = tf.transpose(arrays[name], (0, 2, 3, 1))
+    map, width = SplineMap(config["num_bins"], config["tail_bound"]), config["hidden_channels"]
+    block = ResidualConvolution(dtype="float64")
+    net = CouplingNetwork(2 * map.parameters, width, [block], dtype="float64")
+    step = Coupling(FeatureMask(np.flatnonzero(config["mask"])), net, map, dtype="float64")
+    step.build((None, 4, 4, 4))
+    rows, name = lowered(map.parameters, map.bins, math.sqrt(width)), "state/transform_net"
+    for conv, part, lower in (
+        (net.first, "initial_layer", None),
+        (block.inner, "blocks.0.conv_layers.0", None),
+        (block.outer, "blocks.0.conv_layers.1", None),
+        (net.last, "final_layer", rows),
+    ):
+        weight, bias = (arrays[f"{name}.{part}.{kind}"].numpy() for kind in ("weight", "bias"))
+        if lower is not None:
+            weight, bias = lower(weight), lower(bias)
+        conv.kernel.assign(weight.transpose(2, 3, 1, 0))
+        conv.bias.assign(bias)
+    check(step, arrays)
+    close(step.decode(arrays["out/z"]), arrays["out/x_of_z"])
+
+
     """The raw parameters of splines that no network makes, the same for all rows."""
     parts = [arrays[f"{name}.unnormalized_{part}"] for part in ("widths", "heights", "derivatives")]
     raw = tf.concat([*parts[:2], parts[2] - SHIFT], axis=-1)
@@ -306,13 +344,13 @@ def test_residual_made(case):
     close(jacobian_of_first(net, arrays["in/x"]), arrays["out/nflows/jacobian0"])
 
 
-@pytest.mark.parametrize("order", ["ascending", "descending"])
+@pytest.mark.parametrize("order", ["ascending", "descending", "coupling"])
 def test_made(case, order):
     arrays, config = case("made_masks")
-    widths = config["hidden_zuko"]
-    net = MADE(5, 2, widths, 2, reverse=order == "descending", dtype="float64")
+    kind = CouplingMADE if order == "coupling" else MADE
+    net = kind(5, 2, config["hidden_zuko"], 2, reverse=order == "descending", dtype="float64")
     set_made(net, arrays, f"state/zuko_{order}/hyper")
-    assert [net.order.index(j) for j in range(5)] == config["orders"][order]
+    np.testing.assert_array_equal(net.input_degrees() - 1, arrays[f"state/zuko_{order}/order"])
     x, context = arrays["in/x"], arrays["in/context"]
     close(net(x, context), arrays[f"out/zuko_{order}/net"])
     close(jacobian_of_first(net, x, context), arrays[f"out/zuko_{order}/jacobian0"])
@@ -360,6 +398,24 @@ def test_spline_autoregressive_flow_of_nflows(case):
         set_residual_made(net, arrays, f"state/_transforms.{i}.autoregressive_net.", rows)
         steps.append(Autoregressive(net, map, dtype="float64"))
     run(steps, arrays, reversed_after=True)
+def test_affine_autoregressive_flow_with_batch_normalization_of_nflows(case):
+    arrays, config = case("maf_nflows_batchnorm")
+    steps = []
+    for i in (0, 3, 6):
+        net = NflowsMADE(5, 2, config["hidden"], config["num_blocks"], 2, dtype="float64")
+        set_residual_made(net, arrays, f"state/_transforms.{i}.autoregressive_net.")
+        name, norm = f"state/_transforms.{i + 1}", BatchNormalize(dtype="float64")
+        norm.build((None, 5))
+        scale = tf.nn.softplus(arrays[f"{name}.unconstrained_weight"]) + 1e-5
+        norm.log_scale.assign(tf.math.log(scale))
+        norm.shift.assign(arrays[f"{name}.bias"])
+        norm.norm.moving_mean.assign(arrays[f"{name}.running_mean"])
+        norm.norm.moving_variance.assign(arrays[f"{name}.running_var"])
+        steps += [Autoregressive(net, NflowsAffine(), dtype="float64"), norm]
+        steps.append(Reverse(dtype="float64"))
+    run(steps, arrays)
+
+
 
 
 @pytest.mark.parametrize(

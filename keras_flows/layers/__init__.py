@@ -10,6 +10,9 @@ from keras_flows.layers.coupling.masked_network import ResidualMADE as ResidualM
 from keras_flows.layers.coupling.network import CouplingNetwork as CouplingNetwork
 from keras_flows.layers.coupling.network import DenseAttentionBlock as DenseAttentionBlock
 from keras_flows.layers.coupling.nystrom_attention import NystromAttention as NystromAttention
+from keras_flows.layers.coupling.residual_convolution import (
+    ResidualConvolution as ResidualConvolution,
+)
 from keras_flows.layers.coupling.residual_network import ResidualNetwork as ResidualNetwork
 from keras_flows.layers.lipschitz.activations import ELU as ELU
 from keras_flows.layers.lipschitz.activations import CLipSwish as CLipSwish

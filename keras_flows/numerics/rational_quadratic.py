@@ -37,10 +37,18 @@ def places(logits: tf.Tensor, ends: tuple, minimum: float) -> tf.Tensor:
         Tensor `(…, 2, bins + 1)`.
     """
     low, high = tf.unstack(tf.constant(ends, logits.dtype)[..., None], axis=1)
-    shares = minimum + (1.0 - minimum * logits.shape[-1]) * tf.nn.softmax(logits)
+    shares = minimum + (1.0 - minimum * logits.shape[-1]) * _softmax(logits)
     inner = low + (high - low) * tf.cumsum(shares[..., :-1], axis=-1)
     zero = tf.zeros_like(logits[..., :1])
     return tf.concat([zero + low, inner, zero + high], axis=-1)
+
+
+def _softmax(logits):
+    """softmax, also of the six axes of an image, where TensorFlow's takes five at most."""
+    if len(logits.shape) <= 5:
+        return tf.nn.softmax(logits)
+    rows = tf.reshape(logits, (-1, logits.shape[-1]))
+    return tf.reshape(tf.nn.softmax(rows), tf.shape(logits))
 
 
 def encode(x: tf.Tensor, knots: Knots) -> tuple[tf.Tensor, tf.Tensor]:

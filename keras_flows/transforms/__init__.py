@@ -5,6 +5,7 @@ from keras_flows.transforms.actnorm import ActNorm as ActNorm
 from keras_flows.transforms.affine import Affine as Affine
 from keras_flows.transforms.autoregressive import Autoregressive as Autoregressive
 from keras_flows.transforms.base import Transform as Transform
+from keras_flows.transforms.batch_normalize import BatchNormalize as BatchNormalize
 from keras_flows.transforms.chain import Chain as Chain
 from keras_flows.transforms.columns.columns import Columns as Columns
 from keras_flows.transforms.composite import Composite as Composite

@@ -20,12 +20,23 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         precise = tf.cast(x, self.variable_dtype)
-        mean, variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
-        if training and self.trainable:
-            mean, variance = tf.nn.moments(precise, axes=list(range(len(x.shape) - 1)))
-            self._move(mean, variance, tf.size(x) / x.shape[-1])
+        mean, variance = self.statistics(precise, training)
         scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma
         return tf.cast(precise * scale + (self.beta - mean * scale), x.dtype)
+
+    def statistics(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """The mean and the variance that x is normalised by, both `(channels,)`.
+
+        Args:
+            x: `(batch, …, channels)`, in the dtype of the averages.
+            training: Whether they are those of x, which then moves the averages, unless the layer
+                is not trainable.
+        """
+        mean, variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
+        if training and self.trainable:
+            mean, variance = tf.nn.moments(x, axes=list(range(len(x.shape) - 1)))
+            self._move(mean, variance, tf.size(x) / x.shape[-1])
+        return mean, variance
 
     def _move(self, mean, variance, count):
         mean, variance = tf.stop_gradient(mean), tf.stop_gradient(variance)

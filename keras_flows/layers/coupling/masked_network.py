@@ -61,11 +61,12 @@ class MaskedNetwork(keras.layers.Layer):
     def hidden_degrees(self, units: int) -> np.ndarray:
         """How many features a hidden unit may depend on, for every one: the numbers in turn.
 
-        They end below `features`, since nothing depends on the last feature. They begin at 1, or
-        at 0 with a context: units that see the context only are for the first feature.
+        They end below the last place, since nothing depends on the feature there. They begin at 1,
+        or at 0 with a context: units that see the context only are for the first feature.
         """
-        least = 0 if self.context_size or self.features == 1 else 1
-        return np.arange(units) % (self.features - least) + least
+        places = self.input_degrees().max()
+        least = 0 if self.context_size or places == 1 else 1
+        return np.arange(units) % (places - least) + least
 
     def output_degrees(self) -> np.ndarray:
         """The place of the feature that every output is of."""

@@ -8,7 +8,7 @@ from keras_flows import checks
 from keras_flows.layers import MADE
 from keras_flows.models.arguments import recorded
 from keras_flows.models.vectors import VectorModel
-from keras_flows.transforms import Autoregressive
+from keras_flows.transforms import Autoregressive, BatchNormalize, Transform
 from keras_flows.transforms.maps import AffineMap
 
 
@@ -21,8 +21,7 @@ class MaskedAutoregressiveFlow(VectorModel):
     `|s_j|` is at most 3. The first step is a `Standardize`, set by `keras_flows.training.adapt`;
     the flow starts as that alone. log_prob takes one pass, a sample as many as there are features.
 
-    Source: Papamakarios et al. 2017, *Masked Autoregressive Flow for Density Estimation*, without
-    the batch normalisation between the layers.
+    Source: Papamakarios et al. 2017, *Masked Autoregressive Flow for Density Estimation*.
 
     Args:
         event_shape: `(features,)`.
@@ -30,6 +29,8 @@ class MaskedAutoregressiveFlow(VectorModel):
         width: Size of the hidden layers of every MADE.
         depth: Their number.
         one_order: See `SplineFlow`.
+        batch_normalization: Whether a `BatchNormalize` follows every layer, as published. Training
+            then goes by the statistics of batches, and evaluation and samples by moving averages.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: `"float32"` or `"float64"`.
@@ -47,6 +48,7 @@ class MaskedAutoregressiveFlow(VectorModel):
         width: int = 64,
         depth: int = 2,
         one_order: bool = False,
+        batch_normalization: bool = False,
         context_shape: tuple[int, ...] | None = None,
         context_embedding: keras.layers.Layer | None = None,
         dtype: str | keras.DTypePolicy | None = None,
@@ -56,6 +58,7 @@ class MaskedAutoregressiveFlow(VectorModel):
         checks.count(width, "width")
         checks.count(depth, "depth")
         checks.flag(one_order, "one_order")
+        checks.flag(batch_normalization, "batch_normalization")
         (features, *_) = checks.event_shape(event_shape)
         affine = AffineMap(3.0)
         context_size = checks.context_size(context_shape, context_embedding)
@@ -67,6 +70,11 @@ class MaskedAutoregressiveFlow(VectorModel):
                 MADE(features, affine.parameters, [width] * depth, reverse=r, **common)
                 for r in reverses
             ]
-            return [Autoregressive(net, affine, dtype=policy) for net in nets]
+            made: list[Transform] = []
+            for net in nets:
+                made.append(Autoregressive(net, affine, dtype=policy))
+                if batch_normalization:
+                    made.append(BatchNormalize(dtype=policy))
+            return made
 
         super().__init__(event_shape, steps, context_shape, context_embedding, dtype, **kwargs)

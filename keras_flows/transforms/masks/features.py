@@ -1,4 +1,4 @@
-"""Any choice of the features of a vector."""
+"""Any choice of the features of a vector, or of the channels of an image."""
 
 from collections.abc import Iterable
 
@@ -11,9 +11,12 @@ from keras_flows.transforms.masks.base import Mask
 
 @keras.saving.register_keras_serializable("keras_flows")
 class FeatureMask(Mask):
-    """The features that are named are transformed, and the others pass. For vectors.
+    """The features that are named are transformed, and the others pass.
 
-    >>> checkerboard = FeatureMask(range(0, 6, 2))
+    Features are the last axis of an event `(…, features)`: those of a vector, or the channels of an
+    image, the same at all positions.
+
+    >>> every_other = FeatureMask(range(0, 6, 2))
 
     Source: Dinh et al. 2017, *Density Estimation using Real NVP*, section 3.4.
 
@@ -36,18 +39,17 @@ class FeatureMask(Mask):
         return [i for i in range(features) if i not in self.changed]
 
     def seen_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if len(event_shape) != 1:
-            raise ValueError(f"A FeatureMask is for vectors; got an event of shape {event_shape}.")
-        passing = self._passing(event_shape[0])
-        if self.changed[-1] >= event_shape[0] or not passing:
+        *positions, features = event_shape
+        passing = self._passing(features)
+        if self.changed[-1] >= features or not passing:
             raise ValueError(
-                f"The features {self.changed} cannot be transformed of {event_shape[0]}, 0 to "
-                f"{event_shape[0] - 1}, of which at least one has to pass."
+                f"The features {self.changed} cannot be transformed of {features}, 0 to "
+                f"{features - 1}, of which at least one has to pass."
             )
-        return (len(passing),)
+        return (*positions, len(passing))
 
     def changed_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (len(self.changed),)
+        return (*event_shape[:-1], len(self.changed))
 
     def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         passing = self._passing(x.shape[-1])
