@@ -88,6 +88,26 @@ def positive(value: Any, name: str, most: float = math.inf) -> None:
     number(value, name, TINY, min(most, LARGE), upto)
 
 
+def indices(values: Iterable[Any], name: str, size: int | None = None) -> list[int]:
+    """Different indices of features, rising.
+
+    Args:
+        values: What was given.
+        name: Of the argument.
+        size: How many features there are; None where that is not known yet.
+    """
+    given = list(values) if isinstance(values, Iterable) else [values]
+    if not all(_is_integer(i) and i >= 0 for i in given):
+        raise ValueError(f"{name} must be indices of features, 0 or more; got {given}.")
+    if len(set(given)) < len(given):
+        raise ValueError(f"{name} must have every feature once; got {given}.")
+    if size is not None and given and max(given) >= size:
+        raise ValueError(
+            f"{name} must be indices of {size} features, 0 to {size - 1}; got {given}."
+        )
+    return sorted(int(i) for i in given)
+
+
 def flag(value: Any, name: str) -> None:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):

@@ -6,6 +6,7 @@ A new transform or model adds one entry to `CASES`.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ from keras_flows.layers import (
     DenseAttentionBlock,
     LipschitzDenseLayer,
     LipschitzSequential,
-    ResidualDenseBlock,
     ResidualConvolution,
+    ResidualDenseBlock,
     ResidualMADE,
     ResidualNetwork,
     VouchedActivation,
@@ -46,8 +47,8 @@ from keras_flows.transforms import (
     Affine,
     AffineCoupling,
     Autoregressive,
-    Chain,
     BatchNormalize,
+    Chain,
     Columns,
     Conv1x1,
     Coupling,
@@ -62,10 +63,12 @@ from keras_flows.transforms import (
     SqueezeAndDrop,
     Standardize,
     SwapHalves,
+    Turn,
     UniformDequantization,
     VariationalDequantization,
 )
 from keras_flows.transforms.columns import (
+    CircleColumn,
     IntegerColumn,
     IntervalColumn,
     PeriodicColumn,
@@ -76,6 +79,7 @@ from keras_flows.transforms.columns import (
 from keras_flows.transforms.maps import (
     AffineMap,
     BoundedSplineMap,
+    FeatureMaps,
     PeriodicSplineMap,
     SplineMap,
 )
@@ -494,10 +498,6 @@ def spline_coupling(dtype, map, features=2, changed=(1,), context_size=None):
     return Coupling(FeatureMask(changed), net, map, dtype=dtype)
 
 
-def autoregressive(dtype, map, net=ResidualMADE, features=2, **arguments):
-    """An autoregressive step with a small masked network."""
-    size = {"width": 6, "blocks": 1} if net is ResidualMADE else {"widths": (6, 5)}
-    made = net(features, map.parameters, **size, **arguments, dtype=dtype)
 def spline_coupling_image(dtype):
     """A coupling by splines of two channels of an image, with a convolutional network."""
     map = SplineMap(3, 3.0)
@@ -514,6 +514,10 @@ def _batch_normalize(dtype):
     return step
 
 
+def autoregressive(dtype, map, net=ResidualMADE, features=2, **arguments):
+    """An autoregressive step with a small masked network."""
+    size = {"width": 6, "blocks": 1} if net is ResidualMADE else {"widths": (6, 5)}
+    made = net(features, map.parameters, **size, **arguments, dtype=dtype)
     return Autoregressive(made, map, dtype=dtype)
 
 
@@ -552,12 +556,23 @@ def _rows(rng, shape):
     return x
 
 
+def _angles(rng, shape):
+    return rng.uniform(-3.1, 3.1, shape)
+
+
 def _positive(rng, shape):
     return rng.lognormal(size=shape)
 
 
 # A million standard deviations and what is between, at the knots at the ends too.
 _FAR = {"extremes": (-1e6, -3.0, -1.0, 0.0, 1e-30, 3.0, 1e6), "interval": (-6.0, 6.0)}
+# Angles of a turn, and how much of a normal base they reach.
+_TURN = {"draw": _angles, "latents": _angles, "extremes": (-1e6, -math.pi, 0.0, math.pi, 1e6)}
+_TURN_NORMAL = {
+    **_TURN,
+    "interval": (-math.pi, math.pi),
+    "mass": 1.0 - 2.0 * norm.cdf(-math.pi),
+}
 
 _TRANSFORMS += [
     Case(
@@ -577,6 +592,9 @@ _TRANSFORMS += [
         lambda dtype: spline_coupling(dtype, PeriodicSplineMap(4, 3.0)),
         **_FAR,
     ),
+    Case("spline_coupling_image", spline_coupling_image, (2, 2, 3), **_FAR),
+    Case("batch_normalize", lambda dtype: BatchNormalize(dtype=dtype), **_FAR),
+    Case("batch_normalize_moved", _batch_normalize, **{**_FAR, "interval": (-40.0, 40.0)}),
     Case(
         "spline_bounded",
         lambda dtype: autoregressive(dtype, BoundedSplineMap(4, (0.0, 1.0), (-8.0, 8.0))),
@@ -592,9 +610,6 @@ _TRANSFORMS += [
         (4,),
         **_FAR,
     ),
-    Case("spline_coupling_image", spline_coupling_image, (2, 2, 3), **_FAR),
-    Case("batch_normalize", lambda dtype: BatchNormalize(dtype=dtype), **_FAR),
-    Case("batch_normalize_moved", _batch_normalize, **{**_FAR, "interval": (-40.0, 40.0)}),
     Case(
         "autoregressive_context",
         lambda dtype: autoregressive(dtype, SplineMap(3, 3.0), context_size=2),
@@ -658,6 +673,25 @@ _TRANSFORMS += [
         draw=lambda rng, shape: rng.uniform(1.1, 5.9, shape),
         extremes=(-1e6, -3.0, 0.0, 1e-30, 3.0, 1e6),
         interval=(-17.0, -12.0),
+    ),
+    Case(
+        "columns_circle",
+        lambda dtype: _columns(dtype, CircleColumn(5.0, 1.0)),
+        (1,),
+        **{
+            **_TURN_NORMAL,
+            "draw": lambda rng, shape: rng.uniform(1.1, 5.9, shape),
+            "interval": (1.0, 6.0),
+        },
+    ),
+    Case("turn", lambda dtype: Turn([1], 2.0, dtype=dtype), **_TURN_NORMAL),
+    Case(
+        "spline_coupling_circles",
+        lambda dtype: spline_coupling(
+            dtype, FeatureMaps([SplineMap(3, 3.0), PeriodicSplineMap(4)]), 3, (0, 2)
+        ),
+        (3,),
+        **_FAR,
     ),
     Case("standardize", lambda dtype: Standardize(dtype=dtype), trained=False, **_FAR),
     Case("standardize_adapted", _standardize, **{**_FAR, "interval": (-40.0, 40.0)}),
@@ -733,6 +767,21 @@ _MODELS += [
         (2,),
         **_FAR,
     ),
+    # One feature on a circle, of which the interval holds two turns, and one that is not.
+    Case(
+        "spline_flow_circles",
+        lambda dtype: SplineFlow((2,), layers=2, **_SPLINE, circles=[1], dtype=dtype),
+        **{**_TURN, "interval": (-2.0 * math.pi, 2.0 * math.pi), "mass": math.sqrt(2.0)},
+    ),
+    Case(
+        "spline_flow_circles_coupling",
+        lambda dtype: SplineFlow(
+            (3,), False, 2, **_SPLINE, circles=[0, 2], context_shape=(2,), dtype=dtype
+        ),
+        (3,),
+        (2,),
+        **_TURN,
+    ),
     Case("spline_flow_labels", _spline_flow_labels, (3,), (), 3, **_FAR),
     Case(
         "masked_autoregressive_flow",
@@ -743,6 +792,13 @@ _MODELS += [
         "masked_autoregressive_flow_context",
         lambda dtype: MaskedAutoregressiveFlow((2,), 2, 6, 1, context_shape=(3,), dtype=dtype),
         context_shape=(3,),
+        **{**_FAR, "interval": (-40.0, 40.0)},
+    ),
+    Case(
+        "masked_autoregressive_flow_batch_normalization",
+        lambda dtype: MaskedAutoregressiveFlow(
+            (2,), 2, 6, 1, batch_normalization=True, dtype=dtype
+        ),
         **{**_FAR, "interval": (-40.0, 40.0)},
     ),
     Case(
@@ -794,13 +850,6 @@ _MODELS += [
     Case("residual_flow_image", _residual_flow_image, (4, 4, 1), **_INTEGERS),
 ]
 
-    Case(
-        "masked_autoregressive_flow_batch_normalization",
-        lambda dtype: MaskedAutoregressiveFlow(
-            (2,), 2, 6, 1, batch_normalization=True, dtype=dtype
-        ),
-        **{**_FAR, "interval": (-40.0, 40.0)},
-    ),
 TRANSFORMS = {case.name: case for case in _TRANSFORMS}
 MODELS = {case.name: case for case in _MODELS}
 CASES = {**TRANSFORMS, **MODELS}

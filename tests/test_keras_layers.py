@@ -31,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:keras")
 
 ABSTRACT = {
     "bases.Base",
+    "bases.Independent",
     "layers.LipschitzLayer",
     "layers.MaskedNetwork",
     "layers.SpectralLayer",
@@ -51,6 +52,7 @@ def _coupling_network(dtype=None):
 # How to make one, given nothing or a dtype, and the shape of its input, the batch included.
 MADE = {
     "bases.ChannelNormal": (bases.ChannelNormal, IMAGES),
+    "bases.NormalWithCircles": (functools.partial(bases.NormalWithCircles, [1]), VECTORS),
     "bases.StandardNormal": (bases.StandardNormal, VECTORS),
     "layers.BatchNorm": (layers.BatchNorm, IMAGES),
     "layers.CLipSwish": (layers.CLipSwish, VECTORS),
@@ -71,9 +73,9 @@ MADE = {
     "layers.MADE": (functools.partial(layers.MADE, 4, 2, (6,)), VECTORS),
     "layers.NystromAttention": (functools.partial(layers.NystromAttention, 4), IMAGES),
     "layers.ReLU": (layers.ReLU, VECTORS),
+    "layers.ResidualConvolution": (layers.ResidualConvolution, IMAGES),
     "layers.ResidualDenseBlock": (functools.partial(layers.ResidualDenseBlock, 1, 2), IMAGES),
     "layers.ResidualMADE": (functools.partial(layers.ResidualMADE, 4, 2, 6, 1), VECTORS),
-    "layers.ResidualConvolution": (layers.ResidualConvolution, IMAGES),
     "layers.ResidualNetwork": (functools.partial(layers.ResidualNetwork, 3, 6, 1), VECTORS),
     "layers.Softplus": (layers.Softplus, VECTORS),
     "layers.SpectralConv2D": (functools.partial(layers.SpectralConv2D, 3, 3), IMAGES),
@@ -93,9 +95,9 @@ SLOW = {
     "layers.NystromAttention",
     "layers.ResidualMADE",
     "layers.ReLU",
+    "layers.ResidualConvolution",
     "layers.ResidualDenseBlock",
     "layers.Softplus",
-    "layers.ResidualConvolution",
     "layers.SpectralConv2D",
     "models.DenseFlow",
     "models.IDenseNet",

@@ -64,6 +64,7 @@ VARIANTS = {
     "residual_tanh",
     "residual_vouched",
     "spline_coupling_context",
+    "spline_flow_circles_coupling",
     "spline_flow_coupling",
     "spline_flow_labels",
 }

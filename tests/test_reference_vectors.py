@@ -23,6 +23,7 @@ from keras_flows.transforms import Autoregressive, BatchNormalize, Coupling, Rev
 from keras_flows.transforms.maps import (
     BoundedSplineMap,
     ElementwiseMap,
+    FeatureMaps,
     PeriodicSplineMap,
     SplineMap,
 )
@@ -108,7 +109,6 @@ class NflowsMADE(ResidualMADE):
         return np.arange(units) % (self.features - 1) + 1
 
 
-# Weights ------------------------------------------------------------------------------------------
 class CouplingMADE(MADE):
     """In zuko's order of a coupling, all features of a half have the same place."""
 
@@ -116,6 +116,7 @@ class CouplingMADE(MADE):
         return 1 + np.arange(self.features) // 3
 
 
+# Weights ------------------------------------------------------------------------------------------
 
 
 def set_linear(layer, arrays, name, rows=None):
@@ -243,7 +244,6 @@ def test_spline_coupling(case):
     check(spline_coupling(arrays, config), arrays)
 
 
-def unconditional(arrays, name, rows):
 def test_spline_coupling_of_images(case):
     arrays, config = case("spline_coupling_image")
     for name in ("in/x", "out/z", "out/x_of_z"):
@@ -269,6 +269,7 @@ def test_spline_coupling_of_images(case):
     close(step.decode(arrays["out/z"]), arrays["out/x_of_z"])
 
 
+def unconditional(arrays, name, rows):
     """The raw parameters of splines that no network makes, the same for all rows."""
     parts = [arrays[f"{name}.unnormalized_{part}"] for part in ("widths", "heights", "derivatives")]
     raw = tf.concat([*parts[:2], parts[2] - SHIFT], axis=-1)
@@ -288,39 +289,48 @@ def test_spline_coupling_with_splines_of_what_passes(case):
     close(step.decode(step.mask.join(step.map.decode(seen, raw), changed), context), x)
 
 
-def test_spline_coupling_on_a_circle_and_a_line(case):
-    """In turn features 0 and 1 are on a circle; 1 and 3 are transformed, given 0 and 2."""
+def test_spline_coupling_on_circles_and_lines(case):
+    """Features 0 and 1 are on a circle; 1 and 3 are transformed, given 0 and 2."""
     arrays, config = case("spline_coupling_circular")
-    k, bound, x = config["num_bins"], config["tail_bound"], arrays["in/x"]
-    circle, line = PeriodicSplineMap(k, bound), SplineMap(k, bound)
-    name = "state/prqct"
+    k, width, name = config["num_bins"], config["hidden"], "state/prqct"
+    map = FeatureMaps([PeriodicSplineMap(k, config["tail_bound"]), SplineMap(k, math.pi)])
     # Both kinds have 3 K + 1 raw parameters there; the slopes that the ends fix are not used.
-    net = ResidualNetwork(2 * (3 * k + 1), config["hidden"], config["num_blocks"], dtype="float64")
-    net.build((None, 2))
-    rows = lowered(3 * k + 1, k, math.sqrt(config["hidden"]))
+    of_circle = np.arange(3 * k)
+    of_line = np.delete(np.arange(3 * k), 2 * k)
+
+    def rows(array):
+        """Those that are used, and zeros where the map on the line takes fewer."""
+        split = lowered(3 * k + 1, k, math.sqrt(width))(array).reshape(2, 3 * k + 1, -1)
+        used = np.stack([split[0, of_circle], np.pad(split[1, of_line], ((0, 1), (0, 0)))])
+        return used.reshape(6 * k, *array.shape[1:])
+
+    net = ResidualNetwork(6 * k, width, config["num_blocks"], circles=[0], dtype="float64")
+    step = Coupling(FeatureMask([1, 3]), net, map, dtype="float64")
+    step.build((None, 4))
+    # There the network sees w0 sin + w1 cos; here it sees the cosine, feature 2 and the sine.
+    first = f"{name}.transform_net.initial_layer.weight"
+    w0, w1 = arrays[f"{name}.transform_net.preprocessing.weights"][0].numpy()
+    a, b = arrays[first].numpy().T
+    arrays[first] = tf.constant(np.stack([w1 * a, b, w0 * a], axis=1))
     set_residual_network(net, arrays, f"{name}.transform_net", rows)
-    weights = arrays[f"{name}.transform_net.preprocessing.weights"][0]
-    seen = [weights[0] * tf.sin(x[:, 0]) + weights[1] * tf.cos(x[:, 0]), x[:, 2]]
-    made = tf.reshape(net(tf.stack(seen, axis=1)), (-1, 2, 3 * k + 1))
-    free = unconditional(arrays, f"{name}.unconditional_transform", len(x))
-    raw = tf.stack([free[:, 0], made[:, 0], free[:, 1], made[:, 1]], axis=1)
-    of_circle = raw[..., :-1]
-    of_line = tf.concat([raw[..., : 2 * k], raw[..., 2 * k + 1 : -1]], axis=-1)
-    for j, (map, parameters) in enumerate(
-        [(circle, of_circle), (circle, of_circle), (line, of_line), (line, of_line)]
-    ):
-        close(map.encode(x[:, j], parameters[:, j])[0], arrays["out/z"][:, j])
-        # The least slope here is exp(-11.7): 1e-13 of z, which the source rounds by, are 1e-8 of x.
-        decoded = map.decode(arrays["out/z"][:, j], parameters[:, j])
-        np.testing.assert_allclose(decoded, x[:, j], rtol=1e-7)
-    log_det = sum(
-        tf.reduce_sum(map.encode(x[:, part], parameters[:, part])[1], axis=1)
-        for map, parameters, part in (
-            (circle, of_circle, slice(0, 2)),
-            (line, of_line, slice(2, 4)),
-        )
+    z, log_det = step.encode(arrays["in/x"])
+    # The features 0 and 2 are mapped after the network has read them.
+    free = unconditional(arrays, f"{name}.unconditional_transform", len(z))
+    free = tf.stack(
+        [
+            tf.gather(free[:, 0], of_circle, axis=-1),
+            tf.pad(tf.gather(free[:, 1], of_line, axis=-1), [(0, 0), (0, 1)]),
+        ],
+        axis=1,
     )
-    close(log_det, arrays["out/log_det"])
+    seen, changed = step.mask.split(z)
+    seen, added = map.encode(seen, free)
+    close(step.mask.join(seen, changed), arrays["out/z"])
+    close(log_det + tf.reduce_sum(added, axis=1), arrays["out/log_det"])
+    seen, changed = step.mask.split(arrays["out/z"])
+    decoded = step.decode(step.mask.join(map.decode(seen, free), changed))
+    # The least slope here is exp(-11.7): 1e-13 of z, which the source rounds by, are 1e-8 of x.
+    np.testing.assert_allclose(decoded, arrays["in/x"], rtol=1e-7)
 
 
 # Masked networks ----------------------------------------------------------------------------------
@@ -388,16 +398,6 @@ def test_affine_autoregressive_flow_of_nflows(case):
     run(steps, arrays, reversed_after=True)
 
 
-def test_spline_autoregressive_flow_of_nflows(case):
-    arrays, config = case("spline_autoregressive")
-    map, steps = SplineMap(config["num_bins"], config["tail_bound"]), []
-    for i in (0, 2):
-        size = (config["hidden"], config["num_blocks"])
-        net = ResidualMADE(4, map.parameters, *size, dtype="float64")
-        rows = lowered(map.parameters, map.bins)
-        set_residual_made(net, arrays, f"state/_transforms.{i}.autoregressive_net.", rows)
-        steps.append(Autoregressive(net, map, dtype="float64"))
-    run(steps, arrays, reversed_after=True)
 def test_affine_autoregressive_flow_with_batch_normalization_of_nflows(case):
     arrays, config = case("maf_nflows_batchnorm")
     steps = []
@@ -416,6 +416,16 @@ def test_affine_autoregressive_flow_with_batch_normalization_of_nflows(case):
     run(steps, arrays)
 
 
+def test_spline_autoregressive_flow_of_nflows(case):
+    arrays, config = case("spline_autoregressive")
+    map, steps = SplineMap(config["num_bins"], config["tail_bound"]), []
+    for i in (0, 2):
+        size = (config["hidden"], config["num_blocks"])
+        net = ResidualMADE(4, map.parameters, *size, dtype="float64")
+        rows = lowered(map.parameters, map.bins)
+        set_residual_made(net, arrays, f"state/_transforms.{i}.autoregressive_net.", rows)
+        steps.append(Autoregressive(net, map, dtype="float64"))
+    run(steps, arrays, reversed_after=True)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from keras_flows.data.columns import Integer, Interval, Kind, Periodic, Positive
 from keras_flows.data.schema import Rows, Schema
 from keras_flows.fitting import defaults
 from keras_flows.flow import Flow
-from keras_flows.models import registry
+from keras_flows.models import SplineFlow, registry
 from keras_flows.training import adapt
 from keras_flows.transforms import Chain, Columns, Standardize, Transform, columns
 
@@ -24,8 +24,9 @@ def flow_for(rows: Rows, model: str, given: Mapping[str, Any], seed: int) -> Flo
     """A flow in the units of a table, with fresh weights.
 
     Its steps are the exact maps of the columns that are not any real number, a `Standardize` whose
-    location and scale are those of the rows, and the steps of the model. Numbers of the context are
-    standardised by a layer of constants.
+    location and scale are those of the rows, and the steps of the model. Periodic columns are on a
+    circle in a `SplineFlow`, and cut open for other models. Numbers of the context are standardised
+    by a layer of constants.
 
     Args:
         rows: The training rows.
@@ -49,8 +50,13 @@ def flow_for(rows: Rows, model: str, given: Mapping[str, Any], seed: int) -> Flo
             "context_shape": (schema.context_size,),
             "context_embedding": _standardized_context(rows),
         }
-    made = kind(**{**common, **defaults.arguments(model, len(rows)), **given})
-    steps: list[Transform] = _column_maps(rows)
+    arguments = {**common, **defaults.arguments(model, len(rows)), **given}
+    periodic = [j for j, column in enumerate(schema.event) if column.kind.kind == "periodic"]
+    on_circles = bool(periodic) and issubclass(kind, SplineFlow)
+    if on_circles:
+        arguments["circles"] = sorted({*periodic, *arguments.get("circles", ())})
+    made = kind(**arguments)
+    steps: list[Transform] = _column_maps(rows, on_circles)
     if not any(isinstance(step, Standardize) for step in made.transform.innermost()):
         steps.append(Standardize())
     flow = made
@@ -86,10 +92,10 @@ def _model(name: str) -> type[Flow]:
     return kind
 
 
-def _column_maps(rows: Rows) -> list[Transform]:
-    """The step that maps the columns to all real numbers; none where they are."""
+def _column_maps(rows: Rows, on_circles: bool) -> list[Transform]:
+    """The step that maps the columns to all real numbers, or to circles; none where they are."""
     maps = [
-        _column_map(column.kind, values)
+        _column_map(column.kind, values, on_circles)
         for column, values in zip(rows.schema.event, rows.x.T, strict=True)
     ]
     large = [
@@ -108,12 +114,15 @@ def _column_maps(rows: Rows) -> list[Transform]:
     return [Columns(maps)]
 
 
-def _column_map(kind: Kind, values: np.ndarray) -> columns.ColumnMap:
+def _column_map(kind: Kind, values: np.ndarray, on_circles: bool) -> columns.ColumnMap:
     match kind:
         case Positive():
             return columns.PositiveColumn()
         case Interval(low, high):
             return columns.IntervalColumn(low, high)
+        case Periodic(period) if on_circles:
+            # Samples are where people have their numbers: from 0, or on both sides of it.
+            return columns.CircleColumn(period, 0.0 if values.min() >= 0.0 else -0.5 * period)
         case Periodic(period):
             return columns.PeriodicColumn.between(values, period)
         case Integer():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from keras_flows.bases import StandardNormal
+from keras_flows.bases import Independent
 from keras_flows.transforms.chain import flattened
 from keras_flows.transforms.triangular import Triangular
 
@@ -17,7 +17,7 @@ def column_order(flow: "Flow") -> list[int] | None:
     """The order of the columns in which a flow is autoregressive.
 
     It is that if all steps of its chain are `keras_flows.transforms.Triangular` and go in the same
-    order, no step draws, and the base is standard normal.
+    order, no step draws, and the numbers of a latent are independent under the base.
 
     Args:
         flow: A `keras_flows.Flow`.
@@ -30,7 +30,7 @@ def column_order(flow: "Flow") -> list[int] | None:
     if (
         not all(isinstance(step, Triangular) for step in steps)
         or flow.noise_shape("encode") != (0,)
-        or type(flow.base) is not StandardNormal
+        or not isinstance(flow.base, Independent)
         or len(flow.event_shape) != 1
     ):
         return None
@@ -44,7 +44,7 @@ def conditional_log_probs(
 ) -> tf.Tensor:
     """The terms of `log_prob(x) = sum_j ln p(x_j | columns before j)`, exact, in nats.
 
-    `ln p(x_j | before j) = ln N(z_j) + sum_k ln dz_j/dx_j` of the steps k.
+    `ln p(x_j | before j) = ln p_Z(z_j) + sum_k ln dz_j/dx_j` of the steps k.
 
     Args:
         flow: A `keras_flows.Flow` that has a `column_order`.
@@ -73,5 +73,4 @@ def _terms(flow, x, context, noise, training=False):
     for step in flattened(flow.transform):
         x, added = step.encode_terms(x, context, noise, training)
         terms += added
-    of_base = flow.base.log_prob(tf.reshape(x, (-1, 1)))
-    return terms + tf.reshape(of_base, tf.shape(x))
+    return terms + flow.base.terms(x)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import keras
 
 from keras_flows import checks
+from keras_flows.bases import NormalWithCircles
 from keras_flows.models.arguments import ModelFlow
 from keras_flows.transforms import Chain, Standardize, Transform
 
@@ -12,7 +13,8 @@ from keras_flows.transforms import Chain, Standardize, Transform
 class VectorModel(ModelFlow):
     """A flow on vectors: a `Standardize`, then the steps that a subclass makes.
 
-    The `Standardize` is the identity until `keras_flows.training.adapt`.
+    The `Standardize` is the identity until `keras_flows.training.adapt`; it leaves features that
+    are angles, and the base is uniform over these.
 
     Args:
         event_shape: `(features,)`.
@@ -20,13 +22,16 @@ class VectorModel(ModelFlow):
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: See `Flow`.
+        circles: The indices of the features that are angles.
         **kwargs: See `Flow`.
 
     Raises:
         ValueError: If an argument does not fit.
     """
 
-    def __init__(self, event_shape, steps, context_shape, context_embedding, dtype, **kwargs):
+    def __init__(
+        self, event_shape, steps, context_shape, context_embedding, dtype, circles=(), **kwargs
+    ):
         event_shape = checks.event_shape(event_shape)
         if len(event_shape) != 1:
             raise ValueError(
@@ -34,7 +39,9 @@ class VectorModel(ModelFlow):
                 f"{event_shape}."
             )
         policy = keras.dtype_policies.get(dtype)
-        made: Iterable[Transform] = [Standardize(dtype=policy), *steps(policy)]
+        made: Iterable[Transform] = [Standardize(keep=circles, dtype=policy), *steps(policy)]
+        if circles:
+            kwargs["base"] = NormalWithCircles(circles, dtype=policy)
         super().__init__(
             Chain(made, dtype=policy),
             event_shape,

@@ -25,6 +25,7 @@ from keras_flows.transforms.squeeze_and_drop import SqueezeAndDrop as SqueezeAnd
 from keras_flows.transforms.standardize import Standardize as Standardize
 from keras_flows.transforms.swap_halves import SwapHalves as SwapHalves
 from keras_flows.transforms.triangular import Triangular as Triangular
+from keras_flows.transforms.turn import Turn as Turn
 from keras_flows.transforms.variational_dequantization import (
     VariationalDequantization as VariationalDequantization,
 )

@@ -1,5 +1,6 @@
 """Location and scale of data, set once before training."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -34,22 +35,26 @@ class Standardize(Triangular):
             than twice the robust one, heavy tails. A column with an interquartile range of 0, half
             of whose values are equal, has none: it keeps mean and deviation, unless robust is True,
             where it is an error.
+        keep: The indices of the features that stay as they are, such as angles.
 
     Raises:
-        ValueError: If robust is none of these, or the data are no vectors.
+        ValueError: If robust is none of these, keep holds no such indices, or the data are no
+            vectors.
     """
 
-    def __init__(self, robust: bool | str = "auto", **kwargs: Any):
+    def __init__(self, robust: bool | str = "auto", keep: Iterable[int] = (), **kwargs: Any):
         super().__init__(**kwargs)
         if robust != "auto":
             checks.flag(robust, "robust, where it is not 'auto',")
         self.robust = robust
+        self.keep = checks.indices(keep, "keep")
 
     def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 2:
             raise ValueError(
                 f"Standardize is for vectors; got an event of shape {tuple(input_shape[1:])}."
             )
+        checks.indices(self.keep, "keep", input_shape[-1])
         shape = (input_shape[-1],)
         self.location = self.add_weight(
             name="location", shape=shape, initializer="zeros", trainable=False
@@ -86,6 +91,7 @@ class Standardize(Triangular):
             robust = (middle > 0.0) & (deviation > _HEAVY * middle)
         location = np.where(robust, median, unit * np.mean(values / unit, axis=0))
         scale = np.where(robust, middle, deviation)
+        location[self.keep], scale[self.keep] = 0.0, 1.0
         constant = np.flatnonzero(~(scale > 4.0 * np.finfo("float64").eps * unit))
         if len(constant):
             what = "half of the values are equal" if self.robust is True else "is constant"
@@ -121,4 +127,4 @@ class Standardize(Triangular):
         return z * self.scale + self.location
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "robust": self.robust}
+        return {**super().get_config(), "robust": self.robust, "keep": self.keep}

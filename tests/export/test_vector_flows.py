@@ -13,6 +13,7 @@ import keras_flows as kf
 from keras_flows.noise import InputNoise
 from keras_flows.transforms import Chain, Columns
 from keras_flows.transforms.columns import (
+    CircleColumn,
     IntegerColumn,
     IntervalColumn,
     PeriodicColumn,
@@ -41,6 +42,13 @@ def _on_columns():
     return kf.Flow(Chain([Columns(maps), model.transform]), (6,))
 
 
+def _on_circles():
+    """A flow on a circle, a positive column and another circle."""
+    maps = [CircleColumn(24.0), PositiveColumn(), CircleColumn(360.0, -180.0)]
+    model = kf.models.SplineFlow((3,), layers=2, width=8, bins=4, circles=[0, 2])
+    return kf.Flow(Chain([Columns(maps), model.transform]), (3,), base=model.base)
+
+
 FLOWS = {
     "autoregressive": lambda: kf.models.SplineFlow((4,), **SMALL, context_shape=(2,)),
     "couplings": lambda: kf.models.SplineFlow((5,), autoregressive=False, **SMALL),
@@ -48,6 +56,7 @@ FLOWS = {
     "image": lambda: CASES["spline_coupling_image"].flow("float32"),
     "realnvp": lambda: kf.models.RealNVP((3,), **SMALL, context_shape=(2,)),
     "columns": _on_columns,
+    "circles": _on_circles,
 }
 
 
@@ -116,6 +125,16 @@ def test_onnx_of_a_row_out_of_bounds(tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "log_prob.onnx")
     (got,) = session.run(None, {"x": x, "noise": noise})
     assert np.isneginf(got).tolist() == [True] * 4 + [False] * 2
+
+
+def test_onnx_of_circles_has_no_cut(tmp_path):
+    flow = built("circles")
+    kf.export.to_onnx(flow, tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / "log_prob.onnx")
+    ends = np.array([[0.0, 1.0, -180.0], [24.0, 1.0, 180.0], [23.999998, 1.0, -540.0]], "float32")
+    (got,) = session.run(None, {"x": ends})
+    np.testing.assert_allclose(got, flow.log_prob(ends), rtol=1e-5)
+    np.testing.assert_allclose(got, np.full(3, got[0]), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -1,7 +1,7 @@
 """Networks whose output for a feature depends on the features before it only."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.layers.coupling.circles import seen
 from keras_flows.layers.coupling.dense import Linear
 from keras_flows.layers.coupling.residual_network import given
 
@@ -153,7 +154,8 @@ class ResidualMADE(MaskedNetwork):
     """A residual network of masked matrices: `h = h + C relu(B relu(h) + b context)`.
 
     It begins with `h = A x + relu(a context)` and ends in a matrix that starts at zero; A, B, C and
-    that one are masked as in `MADE`, all hidden layers by the same degrees. See `MaskedNetwork`.
+    that one are masked as in `MADE`, all hidden layers by the same degrees. Of features that are
+    angles A sees cosine and sine. See `MaskedNetwork`.
 
     Source: Durkan et al. 2019, *Neural Spline Flows*, appendix B; Nash & Durkan 2019,
     *Autoregressive Energy Machines*.
@@ -165,6 +167,7 @@ class ResidualMADE(MaskedNetwork):
         blocks: Number of blocks.
         context_size: See there.
         reverse: See there.
+        circles: The indices of the features that are angles, in radians.
     """
 
     def __init__(
@@ -175,15 +178,19 @@ class ResidualMADE(MaskedNetwork):
         blocks: int = 2,
         context_size: int | None = None,
         reverse: bool = False,
+        circles: Iterable[int] = (),
         **kwargs: Any,
     ):
         super().__init__(features, parameters, context_size, reverse, **kwargs)
         checks.count(width, "width")
         checks.count(blocks, "blocks")
         self.width = width
+        self.circles = checks.indices(circles, "circles", features)
         degrees = self.hidden_degrees(width)
         across = degrees[:, None] <= degrees
-        self.first = self._masked(self.input_degrees()[:, None] <= degrees)
+        places = self.input_degrees()
+        places = np.concatenate([places, places[self.circles]])
+        self.first = self._masked(places[:, None] <= degrees)
         # A block is a pair of matrices.
         self.blocks = [(self._masked(across), self._masked(across, "small")) for _ in range(blocks)]
         self.last = self._masked(degrees[:, None] < self.output_degrees(), "zeros")
@@ -191,7 +198,7 @@ class ResidualMADE(MaskedNetwork):
         self.context_layers = [Linear(width, dtype=self.dtype_policy) for _ in range(contexts)]
 
     def build(self, input_shape: tuple) -> None:
-        self.first.build(input_shape)
+        self.first.build((None, input_shape[-1] + len(self.circles)))
         for layer in (*(layer for pair in self.blocks for layer in pair), self.last):
             layer.build((None, self.width))
         for layer in self.context_layers:
@@ -202,14 +209,19 @@ class ResidualMADE(MaskedNetwork):
         self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
         context = given(context, self.context_size)
-        seen = [layer(context) for layer in self.context_layers]
-        h = self.first(x)
-        if seen:
-            h += tf.nn.relu(seen[0])
+        added = [layer(context) for layer in self.context_layers]
+        h = self.first(seen(x, self.circles))
+        if added:
+            h += tf.nn.relu(added[0])
         for i, (inner, outer) in enumerate(self.blocks):
             new = inner(tf.nn.relu(h))
-            h += outer(tf.nn.relu(new + seen[i + 1] if seen else new))
+            h += outer(tf.nn.relu(new + added[i + 1] if added else new))
         return self.last(h)
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "width": self.width, "blocks": len(self.blocks)}
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "blocks": len(self.blocks),
+            "circles": self.circles,
+        }

@@ -1,11 +1,13 @@
 """The residual network that gives a coupling of vectors its parameters."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.layers.coupling.circles import seen
 from keras_flows.layers.coupling.dense import Linear
 
 
@@ -14,8 +16,8 @@ class ResidualNetwork(keras.layers.Layer):
     """`h = A x`, then `h = h + C relu(B relu(h))` for every block, then a matrix to `units`.
 
     A context is concatenated to x, behind it, and gates every block: what is added to h is
-    multiplied by `sigmoid(G context)`. The last matrix starts at zero. Input `(batch, features)`,
-    output `(batch, units)`.
+    multiplied by `sigmoid(G context)`. The last matrix starts at zero. Of features that are angles
+    A sees cosine and sine. Input `(batch, features)`, output `(batch, units)`.
 
     Source: Durkan et al. 2019, *Neural Spline Flows*, appendix B; He et al. 2016, *Identity
     Mappings in Deep Residual Networks*.
@@ -25,6 +27,7 @@ class ResidualNetwork(keras.layers.Layer):
         width: Size of h.
         blocks: Number of blocks.
         context_size: Size of the context; None for a network without context.
+        circles: The indices of the features that are angles, in radians.
 
     Raises:
         ValueError: If an argument is out of range, or, when called, the context is missing.
@@ -36,9 +39,11 @@ class ResidualNetwork(keras.layers.Layer):
         width: int = 64,
         blocks: int = 2,
         context_size: int | None = None,
+        circles: Iterable[int] = (),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self.circles = checks.indices(circles, "circles")
         for value, name in ((units, "units"), (width, "width"), (blocks, "blocks")):
             checks.count(value, name)
         self.units, self.width, self.context_size = units, width, context_size
@@ -53,7 +58,9 @@ class ResidualNetwork(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         hidden = (None, self.width)
-        self.first.build((None, input_shape[-1] + (self.context_size or 0)))
+        checks.indices(self.circles, "circles", input_shape[-1])
+        size = input_shape[-1] + len(self.circles) + (self.context_size or 0)
+        self.first.build((None, size))
         for layer in (*(layer for pair in self.blocks for layer in pair), self.last):
             layer.build(hidden)
         for gate in self.gates:
@@ -64,6 +71,7 @@ class ResidualNetwork(keras.layers.Layer):
         self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
         context = given(context, self.context_size)
+        x = seen(x, self.circles)
         h = self.first(x if context is None else tf.concat([x, context], axis=-1))
         for i, (inner, outer) in enumerate(self.blocks):
             added = outer(tf.nn.relu(inner(tf.nn.relu(h))))
@@ -80,6 +88,7 @@ class ResidualNetwork(keras.layers.Layer):
             "width": self.width,
             "blocks": len(self.blocks),
             "context_size": self.context_size,
+            "circles": self.circles,
         }
 
 

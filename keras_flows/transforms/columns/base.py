@@ -15,7 +15,7 @@ TINY = float(np.finfo("float32").tiny)
 class ColumnMap(Configured):
     """A monotone map of the values that a column of a table can have to all real numbers.
 
-    An object with a configuration, without weights.
+    A column on a circle may have angles instead. An object with a configuration, without weights.
 
     Attributes:
         draws: Whether encoding takes a uniform random number for each value.

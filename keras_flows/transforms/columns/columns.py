@@ -1,15 +1,15 @@
-"""The step that maps the columns of a table to the whole real line."""
+"""The step that maps the columns of a table to the whole real line, or to circles."""
 
 from collections.abc import Iterable
 from typing import Any, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.noise import Noise, require
 from keras_flows.transforms.columns.base import ColumnMap
+from keras_flows.transforms.groups import Groups
 from keras_flows.transforms.triangular import Triangular
 
 
@@ -37,12 +37,7 @@ class Columns(Triangular):
         for map in self.maps:
             checks.instance(map, ColumnMap, "Each of the maps of Columns")
         # Columns of the same map go through it together.
-        kinds: dict[str, tuple[ColumnMap, list[int]]] = {}
-        for j, map in enumerate(self.maps):
-            kinds.setdefault(f"{type(map)} {map.get_config()}", (map, []))[1].append(j)
-        self._groups = list(kinds.values())
-        order = [j for _, columns in self._groups for j in columns]
-        self._places = np.argsort(order).tolist()
+        self._groups = Groups(self.maps)
         self._draws = sum(map.draws for map in self.maps)
 
     @property
@@ -80,19 +75,15 @@ class Columns(Triangular):
             if map.draws:
                 u = require(noise, self).uniform(tf.shape(x)[0], (len(columns),), x.dtype)
             made.append(map.encode(tf.gather(x, columns, axis=-1), u))
-        z, terms = (self._in_place(parts) for parts in zip(*made, strict=True))
+        z, terms = (self._groups.in_place(parts) for parts in zip(*made, strict=True))
         return z, terms
 
     def decode(
         self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
     ) -> tf.Tensor:
-        return self._in_place(
+        return self._groups.in_place(
             [map.decode(tf.gather(z, columns, axis=-1)) for map, columns in self._groups]
         )
-
-    def _in_place(self, parts):
-        """Groups of columns in the order of the table."""
-        return tf.gather(tf.concat(parts, axis=-1), self._places, axis=-1)
 
     def get_config(self) -> dict:
         maps = [keras.saving.serialize_keras_object(map) for map in self.maps]

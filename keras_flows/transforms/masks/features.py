@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.transforms.masks.base import Mask
 
 
@@ -28,12 +29,9 @@ class FeatureMask(Mask):
     """
 
     def __init__(self, changed: Iterable[int]):
-        given = list(changed)
-        if not given or not all(isinstance(i, (int, np.integer)) and i >= 0 for i in given):
-            raise ValueError(f"changed must be indices of features, 0 or more; got {given}.")
-        if len(set(given)) < len(given):
-            raise ValueError(f"changed must have every feature once; got {given}.")
-        self.changed = sorted(int(i) for i in given)
+        self.changed = checks.indices(changed, "changed")
+        if not self.changed:
+            raise ValueError("changed must be indices of features, at least one; got none.")
 
     def _passing(self, features):
         return [i for i in range(features) if i not in self.changed]
