@@ -114,7 +114,8 @@ def write(path: str | Path | None, arrays: Mapping[str, np.ndarray]) -> None:
 
     In text and .parquet files and on standard output an array of shape `(n,)` is a column with its
     own name, and one of shape `(n, k)` the columns name_0 … name_{k−1}. Floating-point numbers are
-    written with as many digits as it takes to read the same number again. A file that is there is
+    written by the shortest decimal that reads as the same number of their dtype: a float32 of 0.1
+    as 0.1, and not as the 0.10000000149 that it is in float64. A file that is there is
     replaced by a complete one, or left as it was.
 
     Args:
