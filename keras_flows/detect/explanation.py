@@ -69,9 +69,11 @@ def explain(
     * `"conditional"`, of a flow that is autoregressive in one order of its columns
       (`keras_flows.measure.column_order`) or has `Conditionals`:
       `c_j = m_j - log p(x_j | before j)`, with m_j the median of that term over the held-out rows.
-      Exact terms of log_prob; what they say depends on the order of the columns: of two that
-      contradict one another, the later is blamed.
-    * `"drop_column"`, of any other: `c_j = ln mean_k p(x with column j from row k) - log_prob(x)`
+      Exact terms of log_prob, of positive, interval and periodic columns too, by the log-det of
+      their maps; what they say depends on the order of the columns: of two that contradict one
+      another, the later is blamed.
+    * `"drop_column"`, of any other, and of any that draws, as with integers among the columns:
+      `c_j = ln mean_k p(x with column j from row k) - log_prob(x)`
       over some held-out rows k: by how much the row would be more probable if column j were drawn
       anew. It changes one column at a time: where two are unusual together, either explains the
       row, and both get the contribution; where two of three agree on an odd value, none may. It is

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import logit, logsumexp
 
 from keras_flows import Flow
+from keras_flows.data.columns import Column, Integer, Interval, Periodic, Positive
+from keras_flows.data.schema import Rows, Schema
 from keras_flows.detect import calibrate, explain
 from keras_flows.detect.explanation import _drop_columns
+from keras_flows.fitting import build
 from keras_flows.transforms import Affine, UniformDequantization
 from tests.detect.gaussian import conditional, gaussian
 
@@ -70,6 +73,50 @@ def test_conditional_terms(held_out):
     expected = np.median(terms, axis=0) - column_log_probs(x, held_out)
     np.testing.assert_allclose(found.contributions, expected, rtol=1e-3)
     assert (found.kind, found.seed, found.draws) == ("conditional", None, None)
+
+
+KINDS = {"positive": Positive(), "share": Interval(0.0, 1.0), "angle": Periodic(360.0)}
+
+
+def rows_of(n, seed, **more):
+    """Rows of columns of these kinds and others."""
+    rng = np.random.default_rng(seed)
+    angle = 90.0 * rng.normal(size=n) % 360.0
+    columns = [rng.lognormal(size=n), rng.uniform(0.1, 0.9, n), angle]
+    columns += [rng.poisson(5.0, n) for _ in more]
+    kinds = {**KINDS, **more}
+    schema = Schema(tuple(Column(name, kind) for name, kind in kinds.items()))
+    return Rows(schema, np.stack(columns, axis=1), {})
+
+
+def test_tables_of_exact_columns_have_conditional_terms():
+    rows, new = rows_of(60, 0), rows_of(4, 1).x
+    tiny = {"layers": 1, "bins": 4, "width": 4, "blocks": 1, "one_order": True}
+    flow = build.flow_for(rows, "SplineFlow", tiny, 0)
+    new[1, 0], new[2, 1], new[3, 2] = 400.0, 1.5, new[3, 2] - 720.0
+    found = explain(flow, new, rows.x, calibrate(flow, rows.x, "rows"))
+    assert found.kind == "conditional"
+    # A fresh flow: normal after ln x and ln(x / (1 - x)), uniform over the circle.
+    z = np.stack([np.log(rows.x[:, 0]), logit(rows.x[:, 1])], axis=1)
+    normal = stats.norm(z.mean(axis=0), z.std(axis=0))
+    shares = np.stack([rows.x[:, 0], rows.x[:, 1] * (1 - rows.x[:, 1])], axis=1)
+    median = np.median(normal.logpdf(z) - np.log(shares), axis=0)
+    inside = np.where(new[:, 1:2] < 1.0, new[:, 1:2], 0.5)
+    z = np.concatenate([np.log(new[:, :1]), logit(inside)], axis=1)
+    shares = np.concatenate([new[:, :1], inside * (1 - inside)], axis=1)
+    expected = median - normal.logpdf(z) + np.log(shares)
+    expected[2, 1] = np.inf  # out of its interval, and no fault of the others
+    np.testing.assert_allclose(found.contributions[:, :2], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.contributions[:, 2], 0.0, atol=1e-5)
+    assert found.contributions[:2].argmax(axis=1)[1] == 0
+
+
+def test_integers_leave_no_conditional_terms():
+    rows = rows_of(60, 0, visits=Integer())
+    tiny = {"layers": 1, "bins": 4, "width": 4, "blocks": 1, "one_order": True}
+    flow = build.flow_for(rows, "SplineFlow", tiny, 0)
+    found = explain(flow, rows.x[:2], rows.x, calibrate(flow, rows.x, "rows"), draws=5)
+    assert found.kind == "drop_column" and found.contributions.shape == (2, 4)
 
 
 def test_conditional_terms_must_be_those_of_the_flow(held_out, monkeypatch):
