@@ -189,24 +189,45 @@ def test_in_a_pipeline(X, new):
     assert roc_auc_score(np.repeat([0, 1], [300, 40]), pipeline.decision_function(new)) > 0.999
 
 
+# PyOD is no dependency, for it pins others; where it is installed, its tools take the detector.
+NO_PYOD = "PyOD is not installed"
+TRUTH = np.repeat([0, 1], [300, 40])
+
+
 def test_tools_of_pyod(X, new):
-    """PyOD is no dependency: it pins others; where it is installed, its tools take the detector."""
-    reason = "PyOD is not installed"
-    utility = pytest.importorskip("pyod.utils.utility", reason=reason)
-    combination = pytest.importorskip("pyod.models.combination", reason=reason)
-    truth = np.repeat([0, 1], [300, 40])
+    utility = pytest.importorskip("pyod.utils.utility", reason=NO_PYOD)
     detectors = [FlowDetector(gaussian, seed=seed).fit(X) for seed in (0, 1)]
+    utility.check_detector(detectors[0])
     scores = np.stack([detector.decision_function(new) for detector in detectors], axis=1)
     train = np.stack([detector.decision_scores_ for detector in detectors], axis=1)
     _, scaled = utility.standardizer(train, scores)
-    combined = combination.average(scaled)
-    assert roc_auc_score(truth, combined) > 0.999
-    assert utility.precision_n_scores(truth, combined) > 0.99
-    labels = utility.get_label_n(truth, combined)
-    assert labels[300:].mean() > 0.99
-    np.testing.assert_array_equal(
-        utility.score_to_label(detectors[0].decision_scores_, outliers_fraction=0.1).mean(), 0.1
+    combined = scaled.mean(axis=1)
+    assert roc_auc_score(TRUTH, combined) > 0.999
+    assert utility.precision_n_scores(TRUTH, combined) > 0.99
+    assert utility.get_label_n(TRUTH, combined)[300:].mean() > 0.99
+    labels = utility.score_to_label(detectors[0].decision_scores_, outliers_fraction=0.1)
+    assert labels.mean() == pytest.approx(0.1)
+
+
+def test_ensembles_of_pyod(X, new):
+    pytest.importorskip("pyod", reason=NO_PYOD)
+    pytest.importorskip("combo", reason="combo, which PyOD's ensembles need, is not installed")
+    from pyod.models.feature_bagging import FeatureBagging
+    from pyod.models.lscp import LSCP
+
+    ensembles = (
+        FeatureBagging(FlowDetector(gaussian), n_estimators=2, random_state=0),
+        LSCP(
+            [FlowDetector(gaussian, seed=seed) for seed in (0, 1)],
+            local_region_size=30,
+            n_bins=2,
+            random_state=0,
+        ),
     )
+    for ensemble in ensembles:
+        ensemble.fit(X)
+        assert roc_auc_score(TRUTH, ensemble.decision_function(new)) > 0.999
+        assert ensemble.predict(new)[300:].all() and 0 < ensemble.labels_.mean() < 0.2
 
 
 @pytest.mark.slow
