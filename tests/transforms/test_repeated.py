@@ -72,6 +72,15 @@ def test_blocks_of_one_kind_are_traced_once(traces):
     assert len(traces) == 3  # a frozen block is of another kind
 
 
+def test_a_step_that_xla_compiles_has_every_block_written_out(traces):
+    flow = flow_of()
+    flow.compile("adam", jit_compile=True)
+    flow.optimizer.build(flow.trainable_variables)
+    # What Keras compiles, without the compiler.
+    tf.function(lambda: flow.train_step((random(5, 2),)))()
+    assert len(traces) == 3
+
+
 def test_a_flow_that_was_trained_is_let_go():
     def block_of_a_traced_flow():
         flow = flow_of()
