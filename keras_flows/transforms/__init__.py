@@ -3,6 +3,7 @@
 from keras_flows import _moved
 from keras_flows.transforms.actnorm import ActNorm as ActNorm
 from keras_flows.transforms.affine import Affine as Affine
+from keras_flows.transforms.asinh import Asinh as Asinh
 from keras_flows.transforms.autoregressive import Autoregressive as Autoregressive
 from keras_flows.transforms.base import Transform as Transform
 from keras_flows.transforms.batch_normalize import BatchNormalize as BatchNormalize

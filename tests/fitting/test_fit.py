@@ -78,6 +78,21 @@ def test_the_flow_is_in_the_units_of_the_table():
     np.testing.assert_allclose(alone.log_prob(one.x), expected, rtol=1e-4)
 
 
+def test_heavy_tails_are_shortened_and_light_ones_left():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.standard_cauchy(600), rng.normal(size=600), rng.exponential(size=600)], 1)
+    rows = kf.data.table(x, kinds={"2": "real"})
+    flow = build.flow_for(rows, "SplineFlow", {"layers": 1, "width": 4}, 0)
+    steps = list(flow.transform.innermost())
+    assert [type(step).__name__ for step in steps[:2]] == ["Asinh", "Standardize"]
+    assert steps[0].keep == [1, 2]
+    assert steps[0].location[0] == pytest.approx(np.median(x[:, 0]))
+    # The fresh flow already has the tails; a normal density would give -10^5.
+    assert flow.log_prob(x).numpy().min() > -40.0
+    light = build.flow_for(kf.data.table(x[:, 1:]), "SplineFlow", {"layers": 1, "width": 4}, 0)
+    assert not any(type(step).__name__ == "Asinh" for step in light.transform.innermost())
+
+
 @pytest.mark.slow
 def test_a_periodic_column_is_on_a_circle(eager):
     rng = np.random.default_rng(0)
