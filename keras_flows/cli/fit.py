@@ -78,8 +78,9 @@ def fit(
             console=err,
         )
     if as_json:
+        # The columns themselves in the place of their number.
         described = {"folder": str(folder), "columns": of_table.describe()}
-        print_json({**described, **fitted.report.to_json()})
+        print_json({**fitted.report.to_json(), **described})
         return
     print_table(f"saved to {folder}", ("", ""), fitted.report.rows())
     for warning in fitted.report.warnings:
