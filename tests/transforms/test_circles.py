@@ -2,9 +2,11 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 import keras_flows as kf
 from keras_flows.bases import NormalWithCircles
@@ -222,3 +224,23 @@ def test_wrong_circles_are_errors():
         FeatureMaps([])
     with pytest.raises(ValueError, match=r"FeatureMaps has 1 maps, .* the data have 2 features"):
         FeatureMaps([AffineMap()]).encode(tf.zeros((1, 2)), tf.zeros((1, 2, 2)))
+
+
+@pytest.mark.slow
+def test_a_torus_is_learned():
+    """Two angles, one around where its turn ends, the other around the first."""
+    rng = np.random.default_rng(0)
+    first, other = stats.vonmises(2.0, np.pi), stats.vonmises(3.0)
+
+    def draw(n):
+        angle = first.rvs(n, random_state=rng)
+        return np.stack([angle, angle + other.rvs(n, random_state=rng)], axis=1)
+
+    x, held_out = draw(2000), draw(2000)
+    keras.utils.set_random_seed(0)
+    flow = SplineFlow((2,), layers=2, width=16, circles=[0, 1])
+    kf.training.adapt(flow, x)
+    flow.compile(keras.optimizers.Adam(5e-3), jit_compile=False)
+    flow.fit(x, epochs=8, batch_size=100, verbose=0)
+    truth = first.logpdf(held_out[:, 0]) + other.logpdf(held_out[:, 1] - held_out[:, 0])
+    assert 0.0 < np.mean(truth - flow.log_prob(held_out)) < 0.08
