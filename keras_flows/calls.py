@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.noise import Noise, ReplayedNoise, SeededNoise, as_seed, fresh_seed
 from keras_flows.numerics.importance import log_mean_exp
+from keras_flows.numerics.tracing import with_functions
 from keras_flows.transforms import diagnosis
 from keras_flows.transforms.composite import finish
 
@@ -233,7 +234,8 @@ class Caller:
             traced = tf.function(compiled, input_signature=signature, autograph=False)
             # The concrete function: TensorFlow takes functions of one line of code for one that is
             # traced again and again, and warns.
-            self._compiled[key] = traced.get_concrete_function()
+            with with_functions():
+                self._compiled[key] = traced.get_concrete_function()
         return self._compiled[key](*given)
 
 

@@ -10,26 +10,27 @@ import tensorflow as tf
 # Where a graph keeps its functions by their kinds. They lead back to the graph, so that a
 # dictionary of graphs, even a weak one, would keep all of them, with what they are of.
 _FUNCTIONS = "_keras_flows_functions"
-_as_a_whole = contextvars.ContextVar("as_a_whole", default=False)
+_functions_wanted = contextvars.ContextVar("functions_wanted", default=False)
 
 
 @contextlib.contextmanager
-def as_a_whole(whole: bool) -> Iterator[None]:
-    """Within it, if `whole`, `traced_once` is the plain call.
+def with_functions(wanted: bool = True) -> Iterator[None]:
+    """Within it `traced_once` makes functions; elsewhere it is the plain call.
 
-    For graphs that XLA compiles with their gradients. It copies every function to where it is
-    called, and the derivative of a function gives all that it computes to the outside: the training
-    step of ten blocks took more than eight minutes to compile, instead of one.
+    For graphs that TensorFlow itself runs. Exported graphs must be free of functions that are not
+    inlined. XLA copies every function to where it is called, and the derivative of a function gives
+    all that it computes to the outside: the training step of ten blocks took it more than eight
+    minutes to compile, instead of one.
     """
-    token = _as_a_whole.set(whole)
+    token = _functions_wanted.set(wanted)
     try:
         yield
     finally:
-        _as_a_whole.reset(token)
+        _functions_wanted.reset(token)
 
 
 def traced_once(function: Callable[..., Any], kind: Hashable, *arguments: Any) -> Any:
-    """`function(*arguments)`, in a graph by a function that is traced once for each kind.
+    """`function(*arguments)`; `with_functions`, by one that a graph traces once for each kind.
 
     To trace, differentiate and optimise the same computation again and again, with other weights,
     takes a flow of many equal steps far longer than to run it. The numbers are the same.
@@ -43,7 +44,7 @@ def traced_once(function: Callable[..., Any], kind: Hashable, *arguments: Any) -
     Returns:
         What the function returns.
     """
-    if tf.executing_eagerly() or _as_a_whole.get():
+    if tf.executing_eagerly() or not _functions_wanted.get():
         return function(*arguments)
     graph = tf.compat.v1.get_default_graph()
     functions = getattr(graph, _FUNCTIONS, {})

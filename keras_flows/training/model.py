@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from keras_flows.errors import NonFiniteError
 from keras_flows.noise import SeededNoise
 from keras_flows.numerics.events import bits_per_dim
-from keras_flows.numerics.tracing import as_a_whole
+from keras_flows.numerics.tracing import with_functions
 from keras_flows.training import batches, upkeep
 from keras_flows.training.callbacks import StopOnNonFinite, WithUpdates
 from keras_flows.training.guard import Guard
@@ -144,7 +144,7 @@ class MaximumLikelihood(keras.Model):
     def train_step(self, data: Any) -> dict:
         x, context, weights = batches.unpack(data, self)
         noise = self._keyed_noise(self.optimizer.iterations)
-        with as_a_whole(self.jit_compile):
+        with with_functions(not self.jit_compile):
             log_prob, loss = update(
                 lambda observe: self.density(x, context, noise, True, observe).log_prob,
                 lambda log_prob: self._loss(log_prob, weights),

@@ -1,7 +1,9 @@
 """Steps of one kind are traced once."""
 
+import contextlib
+import contextvars
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
@@ -11,42 +13,61 @@ from keras_flows.noise import Noise, SeededNoise
 from keras_flows.numerics.tracing import traced_once
 from keras_flows.transforms.base import Transform
 
+_weights: contextvars.ContextVar[list] = contextvars.ContextVar("weights")
 
-def encode_once(
+
+def with_these_weights() -> Callable[[], contextlib.AbstractContextManager]:
+    """Contexts in which a step has the weights that it has now.
+
+    For gradients written by hand: they are built after the function that they are of, when the
+    weights of its step are no longer the arguments of the function.
+    """
+    pairs = _weights.get(None)
+    return contextlib.nullcontext if pairs is None else lambda: keras.StatelessScope(pairs)
+
+
+def once(
     step: Transform,
-    encode: Callable[[tf.Tensor, tf.Tensor | None, Noise | None], tuple[tf.Tensor, tf.Tensor]],
+    what: Hashable,
+    function: Callable[..., Any],
     x: tf.Tensor,
     context: tf.Tensor | None,
-    noise: Noise | None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`encode(x, context, noise)`, in a graph traced once for all steps of one kind.
+    noise: Noise | None = None,
+) -> Any:
+    """`function(x, context, noise)`, in a graph traced once for all steps of one kind.
 
     For steps that leave their weights as they are: these become arguments of the function; see
     `keras_flows.numerics.tracing`. With noise that is not drawn from a seed it is the plain call.
 
     Args:
         step: The step.
-        encode: What its `encode` does; the same for all steps of the same configuration.
+        what: What tells apart the functions of a step: its direction, its mode.
+        function: The same for all steps of the same configuration.
         x: See `Transform.encode`, like `context` and `noise`.
         context: See there.
-        noise: See there.
+        noise: See there; None where the step draws nothing.
     """
-    source = noise if step.noise_size("encode") else None
-    if tf.executing_eagerly() or not (source is None or type(source) is SeededNoise):
-        return encode(x, context, noise)
+    if tf.executing_eagerly() or not (noise is None or type(noise) is SeededNoise):
+        return function(x, context, noise)
     # Which draw is the next is data, like the weights: a step draws other numbers than the last.
-    drawn_from = None if source is None else (source.seed, source.next_draw)
+    drawn_from = None if noise is None else (noise.seed, noise.next_draw)
 
-    def function(x, context, drawn_from, weights):
+    def pure(x, context, drawn_from, weights):
         own = None if drawn_from is None else SeededNoise(*drawn_from)
-        with keras.StatelessScope(zip(step.weights, weights, strict=True)):
-            made = encode(x, context, own)
+        pairs = list(zip(step.weights, weights, strict=True))
+        token = _weights.set(pairs)
+        try:
+            with keras.StatelessScope(pairs):
+                made = function(x, context, own)
+        finally:
+            _weights.reset(token)
         return made, None if own is None else own.next_draw
 
-    weights = [weight.value for weight in step.weights]
-    made, next_draw = traced_once(function, _kind(step), x, context, drawn_from, weights)
-    if source is not None:
-        source.next_draw = next_draw
+    # Tensors: the derivative of a function would read its first variables, whatever it is given.
+    weights = [tf.convert_to_tensor(weight.value) for weight in step.weights]
+    made, next_draw = traced_once(pure, (what, _kind(step)), x, context, drawn_from, weights)
+    if noise is not None:
+        noise.next_draw = next_draw
     return made
 
 

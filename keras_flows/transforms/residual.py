@@ -16,7 +16,7 @@ from keras_flows.numerics.fixed_point import Inversion
 from keras_flows.numerics.log_det import jacobian
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.parts import deserialized, serialized
-from keras_flows.transforms.repeated import encode_once
+from keras_flows.transforms.repeated import once, with_these_weights
 
 # Up to this many dimensions the inverse uses the Jacobian.
 _NEWTON_SIZE = 8
@@ -95,10 +95,8 @@ class ResidualBlock(Transform):
             g, log_det = self.log_det(self.net, x, context, noise, training)
             return x + g, log_det
 
-        # Only there: exported graphs must be free of functions that are not inlined.
-        return (
-            encode_once(self, encode, x, context, noise) if training else encode(x, context, noise)
-        )
+        noise = noise if self.noise_size("encode") else None
+        return once(self, ("encode", training), encode, x, context, noise)
 
     @property
     def _newton(self):
@@ -138,13 +136,20 @@ class ResidualBlock(Transform):
     def decode(
         self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
     ) -> tf.Tensor:
-        x = fixed_point.mark_unconverged(self.invert(z, context))
-        # The backward solve is at the result, which depends on z: second derivatives need that.
-        result = x + fixed_point.attach_gradient(
-            z - x - self.net.call(x, context=context),
-            lambda w: self._solve_transposed(result, context, w),
-        )
-        return result
+        def decode(z, context, _):
+            x = fixed_point.mark_unconverged(self.invert(z, context))
+            weights = with_these_weights()
+
+            def solve_transposed(w):
+                # At the result, which depends on z: second derivatives need that.
+                with weights():
+                    return self._solve_transposed(result, context, w)
+
+            residual = z - x - self.net.call(x, context=context)
+            result = x + fixed_point.attach_gradient(residual, solve_transposed)
+            return result
+
+        return once(self, "decode", decode, z, context)
 
     def get_config(self) -> dict:
         return {

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_flows.numerics.gradients import custom_gradient, without_gradients
-from keras_flows.numerics.tracing import traced_once
+from keras_flows.numerics.tracing import traced_once, with_functions
 
 
 def test_a_kind_is_traced_once_and_called_for_each_argument():
@@ -14,7 +14,8 @@ def test_a_kind_is_traced_once_and_called_for_each_argument():
         return {"square": x * x}
 
     def both(x, y):
-        return [traced_once(square, "square", each)["square"] for each in (x, y)]
+        with with_functions():
+            return [traced_once(square, "square", each)["square"] for each in (x, y)]
 
     graph = tf.function(both)
     assert [float(each) for each in graph(tf.constant(2.0), tf.constant(3.0))] == [4.0, 9.0]
@@ -25,11 +26,17 @@ def test_a_kind_is_traced_once_and_called_for_each_argument():
     assert [float(each) for each in both(tf.constant(2.0), tf.constant(3.0))] == [4.0, 9.0]
     assert len(traces) == 4
 
+    def written_out(x, y):
+        return [traced_once(square, "square", each)["square"] for each in (x, y)]
+
+    assert float(tf.function(written_out)(tf.constant(2.0), tf.constant(3.0))[1]) == 9.0
+    assert len(traces) == 6
+
 
 def test_kinds_are_told_apart_and_gradients_pass():
     @tf.function
     def graph(x):
-        with tf.GradientTape() as tape:
+        with with_functions(), tf.GradientTape() as tape:
             tape.watch(x)
             y = traced_once(tf.sin, "sin", x) + 2 * traced_once(tf.cos, "cos", x)
         return y, tape.gradient(y, x)

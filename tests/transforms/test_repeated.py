@@ -1,4 +1,4 @@
-"""Blocks of one kind, traced once in a training step."""
+"""Blocks of one kind, traced once in graphs that TensorFlow runs."""
 
 import gc
 import weakref
@@ -11,6 +11,7 @@ from keras_flows import calls
 from keras_flows.models import IDenseNet
 from keras_flows.noise import SeededNoise
 from keras_flows.numerics import log_det as log_dets
+from keras_flows.numerics.tracing import with_functions
 from tests.derivatives import random
 from tests.registry import move_weights
 
@@ -24,7 +25,7 @@ def flow_of(log_det="exact", **arguments):
 
 
 def scores_and_gradients(flow, context=None):
-    with tf.GradientTape() as tape:
+    with with_functions(), tf.GradientTape() as tape:
         noise = SeededNoise((1, 2))
         made = calls.density(flow, random(5, 2), context, noise, training=True).log_prob
     return made, tape.gradient(made, flow.trainable_variables)
@@ -72,13 +73,39 @@ def test_blocks_of_one_kind_are_traced_once(traces):
     assert len(traces) == 3  # a frozen block is of another kind
 
 
-def test_a_step_that_xla_compiles_has_every_block_written_out(traces):
+@pytest.mark.parametrize(("jit_compile", "times"), [(False, 1), (True, 3)])
+def test_a_step_that_xla_compiles_has_every_block_written_out(traces, jit_compile, times):
     flow = flow_of()
-    flow.compile("adam", jit_compile=True)
+    flow.compile("adam", jit_compile=jit_compile)
     flow.optimizer.build(flow.trainable_variables)
     # What Keras compiles, without the compiler.
     tf.function(lambda: flow.train_step((random(5, 2),)))()
-    assert len(traces) == 3
+    assert len(traces) == times
+
+
+def test_what_people_call_is_traced_once(traces, monkeypatch):
+    flow, x = flow_of(), random(5, 2)
+    expected = calls.log_prob(flow, x, None, None)
+    traces.clear()
+    np.testing.assert_allclose(flow.log_prob(x), expected, rtol=1e-12)
+    assert len(traces) == 1
+    inverses, invert = [], type(flow.blocks[0]).invert
+    monkeypatch.setattr(
+        type(flow.blocks[0]), "invert", lambda self, *a: inverses.append(self) or invert(self, *a)
+    )
+    z = flow.encode(x)
+    np.testing.assert_allclose(flow.decode(z), x, atol=1e-9)
+    assert len(inverses) == 1
+
+
+def test_gradients_pass_through_what_people_call():
+    flow, x = flow_of(), tf.constant(random(5, 2))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        called, plain = flow.log_prob(x), calls.log_prob(flow, x, None, None)
+        decoded, plainly = flow.decode(x), calls.decode(flow, x, None, None)
+    for one, other in ((called, plain), (decoded, plainly)):
+        np.testing.assert_allclose(tape.gradient(one, x), tape.gradient(other, x), rtol=1e-9)
 
 
 def test_a_flow_that_was_trained_is_let_go():
@@ -92,7 +119,7 @@ def test_a_flow_that_was_trained_is_let_go():
     assert block() is None
 
 
-def test_outside_training_every_block_is_written_out(traces):
+def test_in_graphs_of_others_every_block_is_written_out(traces):
     flow = flow_of()
     tf.function(lambda: calls.log_prob(flow, random(5, 2), None, None))()
     assert len(traces) == 3
