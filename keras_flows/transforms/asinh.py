@@ -87,7 +87,8 @@ class Asinh(Triangular):
         near = tf.clip_by_value(y, -_FAR, _FAR)
         beyond = tf.math.log(tf.maximum(tf.abs(y), _FAR) / _FAR)
         z = tf.asinh(near) + tf.sign(y) * beyond
-        terms = -tf.math.log(scale) - 0.5 * tf.math.log1p(near**2) - beyond
+        # Not log1p, which has no ONNX form.
+        terms = -tf.math.log(scale) - 0.5 * tf.math.log(1.0 + near**2) - beyond
         return tf.where(changes, z, x), tf.where(changes, terms, tf.zeros_like(x))
 
     def decode(

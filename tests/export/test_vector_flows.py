@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import keras_flows as kf
 from keras_flows.noise import InputNoise
-from keras_flows.transforms import Chain, Columns
+from keras_flows.transforms import Asinh, Chain, Columns
 from keras_flows.transforms.columns import (
     CircleColumn,
     IntegerColumn,
@@ -43,10 +43,11 @@ def _on_columns():
 
 
 def _on_circles():
-    """A flow on a circle, a positive column and another circle."""
-    maps = [CircleColumn(24.0), PositiveColumn(), CircleColumn(360.0, -180.0)]
+    """A flow on a circle, a column with heavy tails and another circle."""
+    maps = [CircleColumn(24.0), RealColumn(), CircleColumn(360.0, -180.0)]
+    tails = Asinh([0.0, 3.0, 0.0], [1.0, 0.5, 1.0], keep=[0, 2])
     model = kf.models.SplineFlow((3,), layers=2, width=8, bins=4, circles=[0, 2])
-    return kf.Flow(Chain([Columns(maps), model.transform]), (3,), base=model.base)
+    return kf.Flow(Chain([Columns(maps), tails, model.transform]), (3,), base=model.base)
 
 
 FLOWS = {
