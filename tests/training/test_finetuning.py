@@ -111,6 +111,25 @@ def test_where_the_default_rate_helps_nothing_a_quarter_of_it_is_tried(monkeypat
     assert len(result.history["val_nll_nats"]) == 2
 
 
+@pytest.mark.slow
+def test_the_last_attempt_is_ten_times_as_fast_and_for_vectors_only():
+    def attempts(flow, x):
+        peaks = []
+
+        class Peak(keras.callbacks.Callback):
+            def on_train_begin(self, logs=None):
+                peaks.append(float(self.model.optimizer.learning_rate))
+
+        result = finetune(flow, x, epochs=1, callbacks=[Peak()])
+        assert result.epoch == 0
+        return [peak / peaks[0] for peak in peaks]
+
+    # No epoch is clearly better on data that a fresh flow of this kind cannot tell from noise.
+    own = np.random.default_rng(2).normal(size=(60, 2)).astype("float32")
+    assert attempts(kf.Flow(Chain([Conv1x1()]), (1, 1, 2)), own[:, None, None]) == [1.0, 0.25]
+    assert attempts(plane(), plane().sample(60, seed=0)) == pytest.approx([1.0, 0.25, 10.0])
+
+
 def test_a_rate_that_is_given_is_the_only_one():
     flow, attempts = plane(), []
 
