@@ -315,7 +315,8 @@ def test_a_killed_fit_goes_on_to_the_same_end(eager, tmp_path, monkeypatch):
         kf.fit(whole, tmp_path / "b", **arguments)
     monkeypatch.setattr(Progress, "on_epoch_end", shown)
     state = tmp_path / "b.training"
-    assert {path.name for path in state.iterdir()} == {"state.keras", "progress.npz", "plan.json"}
+    files = {path.name for path in state.iterdir()}
+    assert files == {"state.keras", "progress.npz", "plan.json", "lock"}
     with pytest.raises(kf.PresetError, match=r"did not end: resume it \(resume=True"):
         kf.fit(whole, tmp_path / "b", **arguments)
     with pytest.raises(kf.PresetError, match=r"of another fit: .*steps changed"):
