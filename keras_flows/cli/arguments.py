@@ -79,6 +79,17 @@ def read_contexts(flow, context, data, examples, header=None):
     return contexts
 
 
+def read_sample_contexts(flow, context, header=None):
+    """The contexts to sample with, one for all samples or as many; of a schema, by name."""
+    from keras_flows.data import delimited, tables
+
+    named = str(context) == "-" or str(context).endswith((*delimited.SUFFIXES, ".parquet"))
+    if flow.schema is None or not named or header is False:
+        return tables.read(context, flow.context_shape or (), header=header)
+    table = delimited.read("-", header=True) if str(context) == "-" else context
+    return flow.schema.arrange_context(table).astype(flow.context_dtype)
+
+
 def arranged(flow, data, context=None, columns=None, header=None):
     """The rows of a table for a flow that has a schema, a `keras_flows.data.Arranged`."""
     from keras_flows.data import delimited, sources

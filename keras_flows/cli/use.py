@@ -8,6 +8,7 @@ from keras_flows.cli.arguments import Columns, Context, Data, DataDir, Handle, H
 from keras_flows.cli.arguments import arranged as _arranged
 from keras_flows.cli.arguments import examples as _examples
 from keras_flows.cli.arguments import read as _read
+from keras_flows.cli.arguments import read_sample_contexts as _read_sample_contexts
 from keras_flows.cli.console import command, print_json, print_table, say, say_out_of_range, working
 
 
@@ -29,7 +30,7 @@ def sample(
     flow = zoo.load(handle)
     contexts = None
     if context is not None:
-        contexts = tables.read(context, flow.context_shape or (), header=header)
+        contexts = _read_sample_contexts(flow, context, header)
         contexts = contexts[0] if len(contexts) == 1 else contexts
     with working(f"compiling, and drawing {n:,} samples"):
         drawn = flow.sample(n, seed=seed, temperature=temperature, context=contexts).numpy()

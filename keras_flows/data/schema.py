@@ -1,6 +1,7 @@
 """What the columns of a table are, kept with a flow, and other tables put in that order."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,45 +151,36 @@ class Schema:
             ValueError: The source cannot be read, has no rows, or lacks a column or has one more;
                 or a cell is missing, is no finite number, or is no level of its category.
         """
-        name, frame = sources.name(source), sources.read(source)
-        self._check_names(name, list(frame.columns))
-        if len(frame) == 0:
-            raise ValueError(f"{name} is empty: it holds no rows.")
-        frame = frame[list(self.names)]
-        categories = [c for c in self.columns if isinstance(c.kind, Category)]
-        labels = [column.name for column in categories]
-        cells.check_numbers(name, frame.drop(columns=labels))
-        cells.check_labels(name, frame[labels])
-        gaps = cells.missing(frame)
-        if gaps:
-            raise ValueError(
-                f"{name}: these columns have missing values: {gaps}. A row with a gap has no "
-                "log_prob: fill the gaps or remove the rows."
-            )
-        values = cells.to_numbers(name, frame.drop(columns=labels))
-        given = _labels(name, frame, categories)
-        given |= {c.name: values[c.name] for c in self.context if c.name in values}
+        values = _values(source, self.columns)
         x = np.stack([values[column.name] for column in self.event], axis=1)
         reasons = self.outside(x)
         inside = np.ones(len(x), bool)
         inside[list(reasons)] = False
+        given = {column.name: values[column.name] for column in self.context}
         return Arranged(self, x, given, inside, reasons)
 
-    def _check_names(self, name: str, found: list[str]) -> None:
-        missing = [column for column in self.names if column not in found]
-        unknown = [column for column in found if column not in self.names]
-        if not missing and not unknown:
-            return
-        parts = []
-        if missing:
-            near = suggestion(missing[0], unknown) if unknown else ""
-            parts.append(f"lacks {len(missing)} columns: {sources.some(missing)}.{near}")
-        if unknown:
-            parts.append(f"has {len(unknown)} unknown columns: {sources.some(unknown)}.")
-        raise ValueError(
-            f"{name} {' It '.join(parts)} It needs exactly these, in any order: "
-            f"{', '.join(self.names)}."
-        )
+    def arrange_context(self, source: Any) -> np.ndarray:
+        """Put a table of the columns of the context alone in the order of this schema, by name.
+
+        Args:
+            source: As in `keras_flows.data.table`.
+
+        Returns:
+            The context as a float64 matrix `(n, context_size)`; see `Rows.context`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ImportError: pandas or pyarrow is not installed.
+            TypeError: The source is no table.
+            ValueError: The schema has no context, or the source does not fit it, as in `arrange`.
+        """
+        if not self.context:
+            raise ValueError("This flow has no context: none of its columns is part of one.")
+        values = _values(source, self.context)
+        n = len(values[self.context[0].name])
+        context = Rows(self, np.empty((n, 0)), values).context
+        assert context is not None  # there is one, by the check above
+        return context
 
     def outside(self, x: np.ndarray) -> dict[int, str]:
         """Why rows are outside of the ranges of their columns, in words, by index.
@@ -203,6 +195,42 @@ class Schema:
                     f"{column.name} is {values[row]:.15g} and must be {column.kind.needed}"
                 )
         return {row: "; ".join(reasons[row]) for row in sorted(reasons)}
+
+
+def _values(source: Any, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """The numbers and labels of a table that has exactly these columns, by name."""
+    name, frame = sources.name(source), sources.read(source)
+    _check_names(name, list(frame.columns), [column.name for column in columns])
+    if len(frame) == 0:
+        raise ValueError(f"{name} is empty: it holds no rows.")
+    frame = frame[[column.name for column in columns]]
+    categories = [column for column in columns if isinstance(column.kind, Category)]
+    labels = [column.name for column in categories]
+    cells.check_numbers(name, frame.drop(columns=labels))
+    cells.check_labels(name, frame[labels])
+    gaps = cells.missing(frame)
+    if gaps:
+        raise ValueError(
+            f"{name}: these columns have missing values: {gaps}. A row with a gap has no "
+            "log_prob: fill the gaps or remove the rows."
+        )
+    return cells.to_numbers(name, frame.drop(columns=labels)) | _labels(name, frame, categories)
+
+
+def _check_names(name: str, found: list[str], needed: list[str]) -> None:
+    missing = [column for column in needed if column not in found]
+    unknown = [column for column in found if column not in needed]
+    if not missing and not unknown:
+        return
+    parts = []
+    if missing:
+        near = suggestion(missing[0], unknown) if unknown else ""
+        parts.append(f"lacks {len(missing)} columns: {sources.some(missing)}.{near}")
+    if unknown:
+        parts.append(f"has {len(unknown)} unknown columns: {sources.some(unknown)}.")
+    raise ValueError(
+        f"{name} {' It '.join(parts)} It needs exactly these, in any order: {', '.join(needed)}."
+    )
 
 
 def _labels(name: str, frame, categories: list[Column]) -> dict[str, np.ndarray]:

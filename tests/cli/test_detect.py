@@ -194,6 +194,28 @@ def test_a_file_that_is_not_there(calibrated):
     assert "There is no file gone.csv" in run("detect", calibrated, "gone.csv", code=1).stderr
 
 
+def test_samples_given_columns_of_the_context_by_name(tmp_path):
+    flow = kf.Flow(Affine([1.0], [2.0]), (1,), context_shape=(3,))
+    sex, dose = Column("sex", Category(("f", "m")), True), Column("dose", Real(), True)
+    flow.schema = kf.data.Schema((Column("age", Real()), sex, dose))
+    flow.save_to_preset(tmp_path / "preset")
+    given = pd.DataFrame({"dose": [0.5, 2.0], "sex": ["m", "f"]})
+    np.testing.assert_array_equal(
+        flow.schema.arrange_context(given), [[0.0, 1.0, 0.5], [1.0, 0.0, 2.0]]
+    )
+    given.to_csv(tmp_path / "two.csv", index=False)
+    given[:1].to_parquet(tmp_path / "one.parquet", index=False)
+    np.save(tmp_path / "one.npy", np.float32([[0.0, 1.0, 0.5]]))  # as the flow sees it
+    for n, name in ((2, "two.csv"), (5, "one.parquet"), (5, "one.npy")):
+        told = run("sample", tmp_path / "preset", "-n", n, "--context", tmp_path / name)
+        assert told.stdout.startswith("age\n") and len(told.stdout.splitlines()) == n + 1
+    given.assign(age=1.0).to_csv(tmp_path / "more.csv", index=False)
+    told = run("sample", tmp_path / "preset", "--context", tmp_path / "more.csv", code=1)
+    assert "unknown columns: age. It needs exactly these, in any order: sex, dose" in told.stderr
+    with pytest.raises(ValueError, match="This flow has no context"):
+        SCHEMA.arrange_context(given)
+
+
 @pytest.mark.slow
 def test_levels_never_seen(tmp_path):
     flow = kf.models.ResidualFlow((1,), blocks=1, widths=(2,), context_shape=(2,))
