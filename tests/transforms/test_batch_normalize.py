@@ -78,6 +78,7 @@ def test_recalibrated_averages_are_those_of_the_data():
     np.testing.assert_allclose(flow.transform.norm.moving_variance, x.var(axis=0, ddof=1))
 
 
+@pytest.mark.slow
 def test_a_masked_autoregressive_flow_with_it():
     flow = MaskedAutoregressiveFlow((3,), 2, 4, 1, batch_normalization=True, dtype="float64")
     names = [type(one).__name__ for one in flow.transform.steps]
