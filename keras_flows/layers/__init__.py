@@ -1,9 +1,13 @@
 """The networks inside transforms: plain Keras layers that know nothing about flows."""
 
+from keras_flows.layers.coupling.autoregressive_network import (
+    AutoregressiveNetwork as AutoregressiveNetwork,
+)
 from keras_flows.layers.coupling.batch_norm import BatchNorm as BatchNorm
 from keras_flows.layers.coupling.gated_dense_block import GatedConv1x1 as GatedConv1x1
 from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock as GatedDenseBlock
 from keras_flows.layers.coupling.gated_dense_block import ResidualDenseBlock as ResidualDenseBlock
+from keras_flows.layers.coupling.masked_conv_network import MaskedConvNetwork as MaskedConvNetwork
 from keras_flows.layers.coupling.masked_network import MADE as MADE
 from keras_flows.layers.coupling.masked_network import MaskedNetwork as MaskedNetwork
 from keras_flows.layers.coupling.masked_network import ResidualMADE as ResidualMADE
@@ -14,6 +18,7 @@ from keras_flows.layers.coupling.residual_convolution import (
     ResidualConvolution as ResidualConvolution,
 )
 from keras_flows.layers.coupling.residual_network import ResidualNetwork as ResidualNetwork
+from keras_flows.layers.coupling.stream_network import StreamNetwork as StreamNetwork
 from keras_flows.layers.lipschitz.activations import ELU as ELU
 from keras_flows.layers.lipschitz.activations import CLipSwish as CLipSwish
 from keras_flows.layers.lipschitz.activations import LeakyLipSwish as LeakyLipSwish

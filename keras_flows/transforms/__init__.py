@@ -3,6 +3,7 @@
 from keras_flows import _moved
 from keras_flows.transforms.actnorm import ActNorm as ActNorm
 from keras_flows.transforms.affine import Affine as Affine
+from keras_flows.transforms.append_noise import AppendNoise as AppendNoise
 from keras_flows.transforms.asinh import Asinh as Asinh
 from keras_flows.transforms.autoregressive import Autoregressive as Autoregressive
 from keras_flows.transforms.base import Transform as Transform
@@ -14,9 +15,13 @@ from keras_flows.transforms.conv1x1 import Conv1x1 as Conv1x1
 from keras_flows.transforms.coupling import AffineCoupling as AffineCoupling
 from keras_flows.transforms.coupling import Coupling as Coupling
 from keras_flows.transforms.dequantization import UniformDequantization as UniformDequantization
+from keras_flows.transforms.drop import Drop as Drop
 from keras_flows.transforms.factor_out import FactorOut as FactorOut
 from keras_flows.transforms.flatten import Flatten as Flatten
+from keras_flows.transforms.flow_dequantization import FlowDequantization as FlowDequantization
 from keras_flows.transforms.logit import Logit as Logit
+from keras_flows.transforms.max_pool import MaxPool as MaxPool
+from keras_flows.transforms.patches import Patches as Patches
 from keras_flows.transforms.permutation import Permutation as Permutation
 from keras_flows.transforms.permutation import Reverse as Reverse
 from keras_flows.transforms.residual import ResidualBlock as ResidualBlock

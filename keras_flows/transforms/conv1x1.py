@@ -1,13 +1,22 @@
 """The invertible 1×1 convolution."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.noise import Noise
 from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
+
+# What is random in each of the starts.
+_STARTS = {
+    "orthogonal": keras.initializers.Orthogonal,
+    "identity": lambda: keras.initializers.RandomNormal(stddev=0.001),
+}
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -16,11 +25,22 @@ class Conv1x1(Transform):
 
     `W = P (L + I) (U + diag(sign exp(d)))`: P is a fixed permutation, L strictly lower and U
     strictly upper triangular, `log_det = positions * sum(d)`. L, U and d are the three parts of
-    one trained matrix, so there are as many numbers as in W. The start is a random orthogonal
-    matrix. Input and output `(batch, height, width, channels)`.
+    one trained matrix, so there are as many numbers as in W. Input and output
+    `(batch, height, width, channels)`.
 
     Source: Kingma & Dhariwal 2018, *Glow*, section 3.2.
+
+    Args:
+        start: What W starts as: `"orthogonal"`, a random orthogonal matrix, or `"identity"`, that
+            plus normal numbers of deviation 0.001.
+
+    Raises:
+        ValueError: If there is no such start.
     """
+
+    def __init__(self, start: str = "orthogonal", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.start = checks.known(start, dict.fromkeys(_STARTS, start), "start")
 
     def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 4:
@@ -36,8 +56,10 @@ class Conv1x1(Transform):
         self.order = self.add_weight(
             name="order", shape=(channels,), dtype="int32", initializer="zeros", trainable=False
         )
-        start = keras.initializers.Orthogonal()(square, dtype="float32")
-        for weight, value in self.parts(np.asarray(start)).items():
+        start = np.asarray(_STARTS[self.start]()(square, dtype="float32"))
+        if self.start == "identity":
+            start = start + np.eye(channels)
+        for weight, value in self.parts(start).items():
             getattr(self, weight).assign(value)
         super().build(input_shape)
 
@@ -104,6 +126,9 @@ class Conv1x1(Transform):
         self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
     ) -> tf.Tensor:
         return _apply(self.inverse_matrix(), z)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "start": self.start}
 
 
 def _apply(matrix, x):

@@ -15,23 +15,27 @@ from keras_flows.transforms.parts import deserialized, serialized
 
 @keras.saving.register_keras_serializable("keras_flows")
 class FactorOut(Composite):
-    """Encodes the first half of the channels further, and takes the second half as it is.
+    """Encodes the first channels further, and takes the others as they are.
 
     `z = concat(flatten(x_second), flatten(inner.encode(x_first)))`, with the log-det of the inner
-    transform. The latent is a vector. Input `(batch, …, channels)`, the first half having one
-    channel more where their number is odd.
+    transform. The latent is a vector. Input `(batch, …, channels)`; by default the first are half
+    of the channels, one more where their number is odd.
 
     Source: Dinh et al. 2017, *Density Estimation using Real NVP*, section 3.6.
 
     Args:
-        inner: The `Transform` of the first half.
+        inner: The `Transform` of the first channels.
+        leaving: How many others there are; half of the channels by default, rounded down.
 
     Raises:
-        ValueError: If there are fewer than two channels.
+        ValueError: If no channel would stay, or none leave.
     """
 
-    def __init__(self, inner: Transform, **kwargs: Any):
+    def __init__(self, inner: Transform, leaving: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
+        if leaving is not None:
+            checks.count(leaving, "leaving")
+        self.leaving = leaving
         checks.instance(inner, Transform, "inner")
         self.inner = inner
 
@@ -41,14 +45,17 @@ class FactorOut(Composite):
         return [self.inner]
 
     def _split_shapes(self, event_shape):
-        """The shapes of both halves."""
+        """The shapes of what stays and of what leaves."""
         *space, channels = event_shape
-        if channels < 2:
+        leaving = channels // 2 if self.leaving is None else self.leaving
+        if not 0 < leaving < channels:
             raise ValueError(
                 f"FactorOut needs two channels or more, one for each half; got {event_shape}."
+                if self.leaving is None
+                else f"{leaving} channels cannot leave an event of shape {event_shape}, of which "
+                "at least one has to stay."
             )
-        kept = channels // 2
-        return (*space, channels - kept), (*space, kept)
+        return (*space, channels - leaving), (*space, leaving)
 
     def encoded_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         first, second = self._split_shapes(tuple(event_shape))
@@ -108,7 +115,7 @@ class FactorOut(Composite):
         return x
 
     def get_config(self) -> dict:
-        return {**super().get_config(), **serialized(inner=self.inner)}
+        return {**super().get_config(), **serialized(inner=self.inner), "leaving": self.leaving}
 
     @classmethod
     def from_config(cls, config: dict) -> Self:

@@ -1,4 +1,4 @@
-"""The contract of steps that change every feature of a vector by those before it only."""
+"""The contract of steps that change every number of an event by those before it only."""
 
 import tensorflow as tf
 
@@ -8,11 +8,11 @@ from keras_flows.transforms.base import Transform
 
 
 class Triangular(Transform):
-    """A step on vectors whose Jacobian is triangular, so that its log-det has a term per feature.
+    """A step whose Jacobian is triangular, so that its log-det has a term for each number.
 
-    A subclass implements `encode_terms` in the place of `encode`. In a chain of such steps of one
-    order, feature j of the latent depends on the features of the data up to j: each of them adds
-    its own, exact, conditional term to the log_prob.
+    A subclass implements `encode_terms` in the place of `encode`. On vectors, in a chain of such
+    steps of one order, feature j of the latent depends on the features of the data up to j: each of
+    them adds its own, exact, conditional term to the log_prob.
 
     Attributes:
         order: The features, from the first to the last that may depend on those before it; None
@@ -28,12 +28,12 @@ class Triangular(Transform):
         noise: Noise | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Data to latent, with what every feature adds to the log-det.
+        """Data to latent, with what every number adds to the log-det.
 
         Arguments are those of `encode`.
 
         Returns:
-            `(z, terms)`, both `(batch, features)`: `terms[:, j]` is `ln dz_j/dx_j`.
+            `(z, terms)`, both `(batch, *event_shape)`: term j is `ln dz_j/dx_j`.
         """
         raise NotImplementedError
 

@@ -1,6 +1,5 @@
 """From integers to continuous numbers, by a trained conditional flow."""
 
-import math
 from typing import Any
 
 import keras
@@ -11,14 +10,10 @@ from keras_flows.bases import ChannelNormal
 from keras_flows.layers.coupling.convolution import convolution
 from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock, ResidualDenseBlock
 from keras_flows.layers.coupling.network import CouplingNetwork
-from keras_flows.noise import Noise, require
-from keras_flows.numerics.events import event_size
-from keras_flows.transforms.base import Transform
 from keras_flows.transforms.chain import Chain
 from keras_flows.transforms.conv1x1 import Conv1x1
 from keras_flows.transforms.coupling import AffineCoupling
-from keras_flows.transforms.dequantization import check_integers, to_integers
-from keras_flows.transforms.sigmoid import Sigmoid
+from keras_flows.transforms.flow_dequantization import FlowDequantization
 from keras_flows.transforms.squeeze import Squeeze
 
 # Of the two dense blocks that make the context, as published.
@@ -26,7 +21,7 @@ _CONTEXT_DEPTH, _CONTEXT_GROWTH = 4, 16
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class VariationalDequantization(Transform):
+class VariationalDequantization(FlowDequantization):
     """`z = (x + u) / 2^bits` with `u ~ q(u | x)`, for integers x from 0 to `2^bits - 1`.
 
     `log_det = -ln q(u | x) - D bits ln 2`, and the log_prob is a lower bound on that of the
@@ -50,10 +45,6 @@ class VariationalDequantization(Transform):
         ValueError: If the height or width is odd, or an argument is out of its range.
     """
 
-    likelihood = "lower_bound"
-    dequantizes = True
-    bijective = False
-
     def __init__(
         self,
         bits: int = 8,
@@ -64,14 +55,13 @@ class VariationalDequantization(Transform):
         context: int = 64,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        checks.bits(bits)
+        super().__init__(bits, **kwargs)
         checks.count(steps, "steps")
         checks.count(context, "context")
         checks.count(width, "width")
         checks.count(depth, "depth")
         checks.count(growth, "growth")
-        self.bits, self.steps_count, self.context = bits, steps, context
+        self.steps_count, self.context = steps, context
         self.width, self.depth, self.growth = width, depth, growth
 
     def build(self, input_shape: tuple) -> None:
@@ -90,7 +80,6 @@ class VariationalDequantization(Transform):
             steps += [Conv1x1(dtype=policy), AffineCoupling(net, dtype=policy)]
         self.flow = Chain([*steps, Conv1x1(dtype=policy)], dtype=policy)
         self.flow.build((None, height, width, channels))
-        self.sigmoid = Sigmoid(dtype=policy)
         small = {"depth": _CONTEXT_DEPTH, "growth": _CONTEXT_GROWTH, "dtype": policy}
         self.context_net = [
             GatedDenseBlock(self.width, **small),
@@ -103,8 +92,8 @@ class VariationalDequantization(Transform):
             shape = layer.compute_output_shape(shape)
         super().build(input_shape)
 
-    def noise_size(self, direction: str) -> int:
-        return event_size(self.event_shape) if direction == "encode" else 0
+    def noise_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.squeeze.encoded_shape(event_shape)
 
     def see(self, x: tf.Tensor) -> tf.Tensor:
         """The map of the image that the couplings see."""
@@ -113,32 +102,15 @@ class VariationalDequantization(Transform):
             y = layer(y)
         return y
 
-    def encode(
-        self,
-        x: tf.Tensor,
-        context: tf.Tensor | None = None,
-        noise: Noise | None = None,
-        training: bool = False,
+    def from_noise(
+        self, e: tf.Tensor, seen: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        noise = require(noise, self)
-        x = check_integers(x, self.bits)
-        shape = self.squeeze.encoded_shape(x.shape[1:])
-        e = self.base.sample(tf.shape(x)[0], shape, noise, 1.0, x.dtype)
-        v, log_det = self.flow.encode(e, self.see(x), training=training)
-        u, sigmoid_log_det = self.sigmoid.encode(self.squeeze.decode(v))
-        log_q = self.base.log_prob(e) - log_det - sigmoid_log_det
-        constant = event_size(self.event_shape) * self.bits * math.log(2.0)
-        return (x + u) / 2.0**self.bits, -log_q - constant
-
-    def decode(
-        self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
-    ) -> tf.Tensor:
-        return to_integers(z, self.bits)
+        v, log_det = self.flow.encode(e, seen, training=training)
+        return self.squeeze.decode(v), log_det
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "bits": self.bits,
             "steps": self.steps_count,
             "width": self.width,
             "depth": self.depth,

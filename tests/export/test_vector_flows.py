@@ -21,6 +21,7 @@ from keras_flows.transforms.columns import (
     RealColumn,
     SoftplusColumn,
 )
+from keras_flows.transforms.maps import LogisticMixtureMap
 from tests.registry import CASES, move_weights
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,16 @@ def _on_circles():
     return kf.Flow(Chain([Columns(maps), tails, model.transform]), (3,), base=model.base)
 
 
+def _mixture():
+    """An autoregressive step by mixtures, on a logistic base."""
+    map = LogisticMixtureMap(3)
+    net = kf.layers.MADE(3, map.parameters, (6,), context_size=2)
+    step = kf.transforms.Autoregressive(net, map)
+    return kf.Flow(step, (3,), context_shape=(2,), base=kf.bases.StandardLogistic())
+
+
 FLOWS = {
+    "mixture": _mixture,
     "autoregressive": lambda: kf.models.SplineFlow((4,), **SMALL, context_shape=(2,)),
     "couplings": lambda: kf.models.SplineFlow((5,), autoregressive=False, **SMALL),
     "masked": lambda: kf.models.MaskedAutoregressiveFlow((3,), **SMALL, batch_normalization=True),

@@ -78,11 +78,11 @@ def test_the_loop_of_decoding_is_one_in_the_graph():
 
 
 def test_what_does_not_fit_is_an_error():
-    with pytest.raises(ValueError, match="makes 3 parameters of each feature; this map takes 2"):
+    with pytest.raises(ValueError, match="makes 3 parameters of each number; this map takes 2"):
         Autoregressive(MADE(4, 3), AffineMap())
-    with pytest.raises(ValueError, match=r"network must be a .*MaskedNetwork"):
+    with pytest.raises(ValueError, match=r"network must be an? .*AutoregressiveNetwork"):
         Autoregressive(tf.keras.layers.Dense(8), AffineMap())
-    with pytest.raises(ValueError, match=r"vectors of 4 features.*; got an event of shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"events of shape \(4,\), .*; got \(5,\)"):
         Flow(Autoregressive(MADE(4, 2), AffineMap()), (5,))
     with pytest.raises(ValueError, match="widths must be a sequence of integers"):
         MADE(4, 2, widths=8)

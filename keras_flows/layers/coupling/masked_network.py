@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.layers.coupling.autoregressive_network import AutoregressiveNetwork
 from keras_flows.layers.coupling.circles import seen
 from keras_flows.layers.coupling.dense import Linear
 from keras_flows.layers.coupling.residual_network import given
 
 
-class MaskedNetwork(keras.layers.Layer):
-    """The contract of the network of an `Autoregressive` step, and the masks that keep it.
+class MaskedNetwork(AutoregressiveNetwork):
+    """An `AutoregressiveNetwork` on vectors, and the masks that make it one.
 
     Called as `network(x, context, training)`, it maps `(batch, features)` to
     `(batch, features * parameters)`. Outputs `parameters * j … parameters * (j + 1) - 1` are those
@@ -47,6 +48,7 @@ class MaskedNetwork(keras.layers.Layer):
         checks.count(parameters, "parameters")
         checks.flag(reverse, "reverse")
         self.features, self.parameters = features, parameters
+        self.event_shape = (features,)
         self.context_size, self.reverse = context_size, bool(reverse)
 
     @property

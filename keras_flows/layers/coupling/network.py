@@ -100,6 +100,27 @@ class DenseAttentionBlock(keras.layers.Layer):
         }
 
 
+def with_context(x: tf.Tensor, context: tf.Tensor | None, size: int | None) -> tf.Tensor:
+    """Images with a context behind their channels, the same at all pixels where it is a vector.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        context: `(batch, size)` or `(batch, height, width, size)`.
+        size: Of the context; None for a network without, which gets x as it is.
+
+    Raises:
+        ValueError: If the network has a context, and none is given.
+    """
+    if size is None:
+        return x
+    if context is None:
+        raise ValueError(f"This network needs a context of {size} channels.")
+    if len(context.shape) == 2:
+        shape = tf.concat([tf.shape(x)[:3], [size]], axis=0)
+        context = tf.broadcast_to(context[:, None, None, :], shape)
+    return tf.concat([x, context], axis=-1)
+
+
 @keras.saving.register_keras_serializable("keras_flows")
 class CouplingNetwork(keras.layers.Layer):
     """conv 1×1 to `width` channels → blocks → conv 1×1 to `filters`, which starts at zero.
@@ -145,18 +166,10 @@ class CouplingNetwork(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        y = self.first(x if self.context_size is None else self._with_context(x, context))
+        y = self.first(with_context(x, context, self.context_size))
         for block in self.blocks:
             y = block(y, training=training)
         return self.last(y)
-
-    def _with_context(self, x, context):
-        if context is None:
-            raise ValueError(f"This network needs a context of {self.context_size} channels.")
-        if len(context.shape) == 2:
-            shape = tf.concat([tf.shape(x)[:3], [self.context_size]], axis=0)
-            context = tf.broadcast_to(context[:, None, None, :], shape)
-        return tf.concat([x, context], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.filters)

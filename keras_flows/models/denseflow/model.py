@@ -8,8 +8,9 @@ import keras
 from keras_flows import checks
 from keras_flows.bases import ChannelNormal
 from keras_flows.layers import CouplingNetwork, DenseAttentionBlock
-from keras_flows.models.arguments import ModelFlow, named, recorded
+from keras_flows.models.arguments import ModelFlow, recorded
 from keras_flows.models.denseflow.cross_unit_coupling import CrossUnitBlock
+from keras_flows.models.images import dequantization_of, divisible_shape
 from keras_flows.transforms import (
     ActNorm,
     Affine,
@@ -110,7 +111,9 @@ class DenseFlow(ModelFlow):
         checks.count(coupling_growth, "coupling_growth")
         checks.count(growth, "growth", least=0)
         checks.flag(recompute, "recompute")
-        event_shape = _checked_shape(event_shape, len(units))
+        event_shape = divisible_shape(
+            event_shape, 2 ** len(units), f"A DenseFlow of {len(units)} blocks"
+        )
         units, modules = list(units), list(modules)
         widths, marks = (
             _per_block(value, name, len(units))
@@ -125,7 +128,7 @@ class DenseFlow(ModelFlow):
         net |= {"heads": heads, "recompute": recompute, "dtype": network_policy}
         size = checks.context_size(context_shape, context_embedding)
         steps = [
-            _dequantization(dequantization, bits, policy),
+            dequantization_of(dequantization, _DEQUANTIZATIONS, bits, policy),
             Affine(0.5, 1.0, dtype=policy),
             Squeeze(2, dtype=policy),
         ]
@@ -196,27 +199,6 @@ def module(channels, width, block, context_size, dtype):
         ],
         dtype=dtype,
     )
-
-
-def _dequantization(given, bits, policy):
-    own_bits = {} if bits is None else {"bits": bits}
-    made = named(given, _DEQUANTIZATIONS, "dequantization", policy, **own_bits)
-    if bits is not None and made.bits != bits:
-        raise ValueError(
-            f"The dequantization is one of {made.bits} bits, but bits={bits}: leave bits out."
-        )
-    return made
-
-
-def _checked_shape(event_shape, blocks):
-    event_shape = checks.event_shape(event_shape)
-    factor = 2**blocks
-    if len(event_shape) != 3 or event_shape[0] % factor or event_shape[1] % factor:
-        raise ValueError(
-            f"A DenseFlow of {blocks} blocks takes images (height, width, channels) whose height "
-            f"and width are divisible by {factor}; got {event_shape}."
-        )
-    return event_shape
 
 
 def _per_block(value, name, blocks):

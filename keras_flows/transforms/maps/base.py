@@ -13,9 +13,15 @@ class ElementwiseMap(Configured):
 
     Attributes:
         parameters: How many parameters each number takes.
+        bits: Of a map of integers from 0 to `2^bits - 1` how many bits they have; None otherwise.
     """
 
     parameters: int
+    bits: int | None = None
+
+    def seen(self, x: tf.Tensor) -> tf.Tensor:
+        """The data as the network of a step sees them: integers as numbers from -1 to 1."""
+        return x if self.bits is None else x * (2.0 / (2.0**self.bits - 1.0)) - 1.0
 
     def encode(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Data to latent.
