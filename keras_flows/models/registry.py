@@ -3,7 +3,14 @@
 from typing import Any
 
 from keras_flows import checks
-from keras_flows.models import denseflow, maf, realnvp, residual, spline
+from keras_flows.models import (
+    denseflow,
+    maf,
+    pixelcnn,
+    realnvp,
+    residual,
+    spline,
+)
 from keras_flows.models.arguments import ModelFlow
 
 FAMILIES = (
@@ -12,6 +19,7 @@ FAMILIES = (
     spline.FAMILY,
     maf.FAMILY,
     realnvp.FAMILY,
+    pixelcnn.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
