@@ -5,6 +5,7 @@ from typing import Any
 from keras_flows import checks
 from keras_flows.models import (
     denseflow,
+    glow,
     maf,
     pixelcnn,
     realnvp,
@@ -20,6 +21,7 @@ FAMILIES = (
     maf.FAMILY,
     realnvp.FAMILY,
     pixelcnn.FAMILY,
+    glow.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
