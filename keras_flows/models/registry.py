@@ -5,6 +5,7 @@ from typing import Any
 from keras_flows import checks
 from keras_flows.models import (
     denseflow,
+    flowpp,
     glow,
     maf,
     pixelcnn,
@@ -22,6 +23,7 @@ FAMILIES = (
     realnvp.FAMILY,
     pixelcnn.FAMILY,
     glow.FAMILY,
+    flowpp.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
