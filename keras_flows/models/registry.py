@@ -12,6 +12,7 @@ from keras_flows.models import (
     realnvp,
     residual,
     spline,
+    survae,
 )
 from keras_flows.models.arguments import ModelFlow
 
@@ -24,6 +25,7 @@ FAMILIES = (
     pixelcnn.FAMILY,
     glow.FAMILY,
     flowpp.FAMILY,
+    survae.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
