@@ -7,6 +7,7 @@ from keras_flows.models import (
     denseflow,
     flowpp,
     glow,
+    macow,
     maf,
     pixelcnn,
     realnvp,
@@ -26,6 +27,7 @@ FAMILIES = (
     glow.FAMILY,
     flowpp.FAMILY,
     survae.FAMILY,
+    macow.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
