@@ -14,6 +14,7 @@ from keras_flows.models import (
     residual,
     spline,
     survae,
+    tarflow,
 )
 from keras_flows.models.arguments import ModelFlow
 
@@ -28,6 +29,7 @@ FAMILIES = (
     flowpp.FAMILY,
     survae.FAMILY,
     macow.FAMILY,
+    tarflow.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
