@@ -7,6 +7,7 @@ from keras_flows.models import (
     denseflow,
     flowpp,
     glow,
+    jet,
     macow,
     maf,
     pixelcnn,
@@ -30,6 +31,7 @@ FAMILIES = (
     survae.FAMILY,
     macow.FAMILY,
     tarflow.FAMILY,
+    jet.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}

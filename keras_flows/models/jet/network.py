@@ -1,0 +1,102 @@
+"""The network of a coupling of Jet."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_flows import checks
+from keras_flows.layers.coupling.dense import Linear
+from keras_flows.layers.coupling.residual_network import given
+from keras_flows.layers.coupling.transformer import TransformerBlock
+
+
+@keras.saving.register_keras_serializable("keras_flows")
+class VisionTransformer(keras.layers.Layer):
+    """A matrix and a map of places, blocks of attention, a norm, and a matrix that starts at zero.
+
+    The attention is of all tokens over all tokens. Input `(batch, tokens, channels)`, output
+    `(batch, tokens, filters)`. A context is added to all tokens, by a matrix.
+
+    Source: Kolesnikov et al. 2024, *Jet: A Modern Transformer-Based Normalizing Flow*.
+
+    Args:
+        filters: Channels of the output.
+        width: Channels inside, divisible by the heads.
+        layers: Number of blocks.
+        heads: Of the attention.
+        context_size: Size of the context; None for a network without context.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        width: int = 512,
+        layers: int = 2,
+        heads: int = 8,
+        context_size: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        for value, name in (
+            (filters, "filters"),
+            (width, "width"),
+            (layers, "layers"),
+            (heads, "heads"),
+        ):
+            checks.count(value, name)
+        if width % heads:
+            raise ValueError(f"The heads share the width: {width} is not divisible by {heads}.")
+        self.filters, self.width, self.heads = filters, width, heads
+        self.context_size = context_size
+        policy = {"dtype": self.dtype_policy}
+        self.first = Linear(width, **policy)
+        self.context_layer = None if context_size is None else Linear(width, **policy)
+        self.blocks = [
+            TransformerBlock(heads, epsilon=1e-6, approximate=True, **policy) for _ in range(layers)
+        ]
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, **policy)
+        self.last = Linear(filters, "zeros", **policy)
+
+    def build(self, input_shape: tuple) -> None:
+        hidden = (None, input_shape[1], self.width)
+        self.first.build(input_shape)
+        self.places = self.add_weight(
+            name="places",
+            shape=hidden[1:],
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+        )
+        if self.context_layer is not None:
+            self.context_layer.build((None, self.context_size))
+        for block in self.blocks:
+            block.build(hidden)
+        self.norm.build(hidden)
+        self.last.build(hidden)
+        self.built = True
+
+    def call(
+        self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
+        context = given(context, self.context_size)
+        h = self.first(x) + tf.cast(self.places, x.dtype)
+        if self.context_layer is not None:
+            h += self.context_layer(context)[:, None]
+        for block in self.blocks:
+            h = block(h)
+        return self.last(self.norm(h))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "width": self.width,
+            "layers": len(self.blocks),
+            "heads": self.heads,
+            "context_size": self.context_size,
+        }
