@@ -4,6 +4,7 @@ from typing import Any
 
 from keras_flows import checks
 from keras_flows.models import (
+    anf,
     denseflow,
     flowpp,
     glow,
@@ -16,6 +17,7 @@ from keras_flows.models import (
     spline,
     survae,
     tarflow,
+    vflow,
 )
 from keras_flows.models.arguments import ModelFlow
 
@@ -32,6 +34,8 @@ FAMILIES = (
     macow.FAMILY,
     tarflow.FAMILY,
     jet.FAMILY,
+    vflow.FAMILY,
+    anf.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}
