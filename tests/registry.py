@@ -17,7 +17,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from keras_flows import Flow
-from keras_flows.bases import ChannelNormal
+from keras_flows.bases import ChannelNormal, StandardLogistic
 from keras_flows.layers import (
     MADE,
     ConditionedDense,
@@ -25,6 +25,7 @@ from keras_flows.layers import (
     DenseAttentionBlock,
     LipschitzDenseLayer,
     LipschitzSequential,
+    MaskedConvNetwork,
     ResidualConvolution,
     ResidualDenseBlock,
     ResidualMADE,
@@ -32,20 +33,38 @@ from keras_flows.layers import (
     VouchedActivation,
 )
 from keras_flows.models import (
+    AugmentedNormalizingFlow,
     DenseFlow,
+    FlowPlusPlus,
+    Glow,
     IDenseNet,
+    ImageRealNVP,
+    Jet,
+    MaCow,
     MaskedAutoregressiveFlow,
+    PixelCNN,
+    PixelCNNPlusPlus,
+    PoolFlow,
     RealNVP,
     ResidualFlow,
     SplineFlow,
+    TarFlow,
+    VFlow,
 )
 from keras_flows.models.denseflow import CrossUnitBlock, CrossUnitCoupling
+from keras_flows.models.flowpp import FlowPlusPlusDequantization, PartsConv1x1, PixelNorm
+from keras_flows.models.glow import TopPrior
+from keras_flows.models.jet import VisionTransformer
+from keras_flows.models.macow import RowNetwork
+from keras_flows.models.tarflow import TokenNetwork
+from keras_flows.models.vflow import Augmentation
 from keras_flows.noise import Noise, SeededNoise
 from keras_flows.numerics.log_det import PowerSeries, Unbiased
 from keras_flows.transforms import (
     ActNorm,
     Affine,
     AffineCoupling,
+    AppendNoise,
     Asinh,
     Autoregressive,
     BatchNormalize,
@@ -53,9 +72,12 @@ from keras_flows.transforms import (
     Columns,
     Conv1x1,
     Coupling,
+    Drop,
     FactorOut,
     Flatten,
     Logit,
+    MaxPool,
+    Patches,
     Permutation,
     ResidualBlock,
     Reverse,
@@ -78,13 +100,25 @@ from keras_flows.transforms.columns import (
     SoftplusColumn,
 )
 from keras_flows.transforms.maps import (
+    AffineLogisticMixtureMap,
     AffineMap,
     BoundedSplineMap,
+    CensoredLogisticMixtureMap,
     FeatureMaps,
+    LogisticMixtureMap,
+    NormalMap,
     PeriodicSplineMap,
+    SigmoidMap,
+    SigmoidScaleMap,
     SplineMap,
 )
-from keras_flows.transforms.masks import ChannelHalves, FeatureMask
+from keras_flows.transforms.masks import (
+    AlternateColumns,
+    ChannelHalves,
+    Checkerboard,
+    FeatureMask,
+    HalfTheTokens,
+)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -279,6 +313,11 @@ def _variational_dequantization(dtype):
 def _channel_normal(dtype):
     affine = Affine([0.5, -1.0], [2.0, 0.7], dtype=dtype)
     return Flow(affine, (2,), base=ChannelNormal(dtype=dtype), dtype=dtype)
+
+
+def _standard_logistic(dtype):
+    step = autoregressive(dtype, LogisticMixtureMap(2), features=1)
+    return Flow(step, (1,), base=StandardLogistic(dtype=dtype), dtype=dtype)
 
 
 def _uniform(rng, shape):
@@ -636,6 +675,18 @@ _TRANSFORMS += [
         **_FAR,
     ),
     Case(
+        "mixture_coupling",
+        lambda dtype: spline_coupling(dtype, AffineLogisticMixtureMap(3)),
+        **{**_FAR, "interval": (-40.0, 40.0)},
+    ),
+    Case(
+        "mixture_autoregressive",
+        lambda dtype: autoregressive(dtype, LogisticMixtureMap(3), MADE, 3, context_size=2),
+        (3,),
+        (2,),
+        **_FAR,
+    ),
+    Case(
         "columns",
         _all_columns,
         (8,),
@@ -704,9 +755,25 @@ _TRANSFORMS += [
     Case("standardize_adapted", _standardize, **{**_FAR, "interval": (-40.0, 40.0)}),
 ]
 
+
+def _autoregressive_image(dtype):
+    """A continuous step on images, of three colours."""
+    map = AffineMap()
+    net = MaskedConvNetwork((2, 2, 3), map.parameters, 3, 1, 4, 3, dtype=dtype)
+    return Autoregressive(net, map, dtype=dtype)
+
+
+def _autoregressive_censored(dtype):
+    map = CensoredLogisticMixtureMap(2, 3)
+    net = MaskedConvNetwork((1, 2, 1), map.parameters, 3, 1, 4, 3, dtype=dtype)
+    step = Autoregressive(net, map, dtype=dtype)
+    return Flow(step, (1, 2, 1), base=StandardLogistic(dtype=dtype), dtype=dtype)
+
+
 _TRANSFORMS += [
     Case("flatten", lambda dtype: Flatten(dtype=dtype), (2, 1, 3)),
     Case("factor_out", _factor_out, (2, 2, 4)),
+    Case("autoregressive_image", _autoregressive_image, (2, 2, 3), **_FAR),
     Case(
         "factor_out_odd",
         lambda dtype: FactorOut(Affine(1.0, 2.0, dtype=dtype), dtype=dtype),
@@ -720,6 +787,7 @@ _FRACTIONS = {"draw": _uniform, "extremes": (0.0, 1e-30, 0.5, 1.0)}
 
 _MODELS = [
     Case("channel_normal", _channel_normal, interval=(-40.0, 40.0)),
+    Case("standard_logistic", _standard_logistic, (1,), interval=(-40.0, 40.0)),
     Case("denseflow", dense_flow(), (4, 4, 1), **_WIDE),
     Case(
         "denseflow_one_block",
@@ -855,6 +923,285 @@ _MODELS += [
         **_FRACTIONS,
     ),
     Case("residual_flow_image", _residual_flow_image, (4, 4, 1), **_INTEGERS),
+]
+
+_MODELS += [
+    Case(
+        "autoregressive_censored",
+        _autoregressive_censored,
+        (1, 2, 1),
+        draw=lambda rng, shape: rng.uniform(-0.99, 0.99, shape),
+        extremes=(-1.0, -0.9, 0.0, 1.0),
+        interval=(-1.0, 1.0),
+    ),
+]
+
+_PIXELS = {"width": 3, "blocks": 1, "head": 4, "first": 3, "bits": 3}
+
+_MODELS += [
+    Case("pixelcnn", lambda dtype: PixelCNN((2, 3, 1), **_PIXELS, dtype=dtype), (2, 3, 1), **_WIDE),
+    Case(
+        "pixelcnn_context",
+        lambda dtype: PixelCNN(
+            (2, 2, 3),
+            **_PIXELS,
+            output="mixture",
+            components=2,
+            context_shape=(2,),
+            dtype=dtype,
+        ),
+        (2, 2, 3),
+        (2,),
+        **_WIDE,
+    ),
+    Case(
+        "pixelcnn_dequantized",
+        lambda dtype: PixelCNN(
+            (2, 2, 1), **_PIXELS, output="dequantized", components=2, dtype=dtype
+        ),
+        (2, 2, 1),
+        **_WIDE,
+    ),
+    Case(
+        "pixelcnn_censored",
+        lambda dtype: PixelCNN((2, 2, 1), **_PIXELS, output="censored", components=2, dtype=dtype),
+        (2, 2, 1),
+        **_WIDE,
+    ),
+    Case(
+        "pixelcnnpp",
+        lambda dtype: PixelCNNPlusPlus((2, 2, 3), 2, 1, 2, components=2, bits=3, dtype=dtype),
+        (2, 2, 3),
+        **_WIDE,
+    ),
+]
+
+_FLOWPP = {"width": 4, "blocks": 1, "components": 2, "heads": 2}
+
+
+def image_coupling(dtype, mask, map, filters):
+    """A coupling of images by any mask and map."""
+    net = CouplingNetwork(filters, 4, [ResidualDenseBlock(1, 2, dtype=dtype)], dtype=dtype)
+    return Coupling(mask, net, map, dtype=dtype)
+
+
+def _autoregressive_tokens(dtype):
+    net = TokenNetwork((3, 2), 2, 4, 1, 2, True, 2, dtype=dtype)
+    return Autoregressive(net, NormalMap(), dtype=dtype)
+
+
+def _augmentation(dtype):
+    return Augmentation(2, couplings=1, **_FLOWPP, context=2, dtype=dtype)
+
+
+def _token_coupling(dtype, mask, filters, context_size=None):
+    net = VisionTransformer(filters, 4, 1, 2, context_size, dtype=dtype)
+    return Coupling(mask, net, SigmoidMap(0.0, 2.0), dtype=dtype)
+
+
+def _row_by_row(dtype, direction):
+    size = 2 if direction == "left" else None
+    net = RowNetwork((3, 4, 2), 2, 3, direction, size, dtype=dtype)
+    return Autoregressive(net, SigmoidScaleMap(), dtype=dtype)
+
+
+def _flowpp_dequantization(dtype):
+    return FlowPlusPlusDequantization(3, couplings=1, **_FLOWPP, context=2, dtype=dtype)
+
+
+def _flow_plus_plus(dtype):
+    dequantization = {
+        "class_name": "variational",
+        "config": {"couplings": 1, **_FLOWPP, "context": 2, "bits": 3},
+    }
+    return FlowPlusPlus((2, 4, 1), (1, 1, 1), **_FLOWPP, dequantization=dequantization, dtype=dtype)
+
+
+_TRANSFORMS += [
+    Case(
+        "coupling_checkerboard",
+        lambda dtype: image_coupling(dtype, Checkerboard(), NormalMap(), 4),
+        (3, 4, 2),
+    ),
+    Case(
+        "coupling_checkerboard_reverse",
+        lambda dtype: image_coupling(dtype, Checkerboard(True), SigmoidMap(0.0, 2.0), 2),
+        (2, 2, 1),
+    ),
+    Case(
+        "coupling_columns",
+        lambda dtype: image_coupling(dtype, AlternateColumns(), SigmoidMap(), 4),
+        (3, 4, 2),
+    ),
+    Case(
+        "coupling_columns_reverse",
+        lambda dtype: image_coupling(dtype, AlternateColumns(True), SigmoidMap(), 2),
+        (2, 2, 1),
+    ),
+    Case(
+        "coupling_last_halves",
+        lambda dtype: image_coupling(dtype, ChannelHalves(True), NormalMap(), 6),
+        (2, 2, 5),
+    ),
+    Case("conv1x1_near_identity", lambda dtype: Conv1x1("identity", dtype=dtype), (2, 3, 4)),
+    Case("patches", lambda dtype: Patches(2, dtype=dtype), (4, 2, 3)),
+    Case("patches_of_one", lambda dtype: Patches(1, dtype=dtype), (2, 2, 3)),
+    Case(
+        "coupling_token_channels",
+        lambda dtype: _token_coupling(dtype, FeatureMask([1, 3]), 4),
+        (2, 4),
+    ),
+    Case(
+        "coupling_half_the_tokens",
+        lambda dtype: _token_coupling(dtype, HalfTheTokens([1, 2, 0, 3]), 2, 2),
+        (4, 2),
+        (2,),
+    ),
+    Case("autoregressive_tokens", _autoregressive_tokens, (3, 2)),
+    Case("append_noise", lambda dtype: AppendNoise(2, dtype=dtype), (2, 3), latents=None),
+    Case("augmentation", _augmentation, (2, 2, 1), latents=None, spread=0.1),
+    Case("drop", lambda dtype: Drop(2, dtype=dtype), (2, 2, 5)),
+    Case("max_pool", lambda dtype: MaxPool(dtype=dtype), (4, 2, 3)),
+    *(
+        Case(
+            f"row_by_row_{direction}",
+            functools.partial(_row_by_row, direction=direction),
+            (3, 4, 2),
+            (2,) if direction == "left" else None,
+        )
+        for direction in ("top", "bottom", "left", "right")
+    ),
+    Case(
+        "coupling_last_channels",
+        lambda dtype: image_coupling(dtype, FeatureMask([1, 2]), SigmoidScaleMap(), 4),
+        (2, 2, 3),
+    ),
+    Case(
+        "factor_out_one",
+        lambda dtype: FactorOut(Affine(1.0, 2.0, dtype=dtype), 1, dtype=dtype),
+        (1, 2, 4),
+    ),
+    Case("top_prior", lambda dtype: TopPrior(dtype=dtype), (3, 2, 2)),
+    Case("pixel_norm", lambda dtype: PixelNorm(dtype=dtype), (2, 3, 2)),
+    Case("parts_conv1x1", lambda dtype: PartsConv1x1(AlternateColumns(), dtype=dtype), (2, 4, 3)),
+    Case("flowpp_dequantization", _flowpp_dequantization, (2, 2, 1), **_WIDE),
+]
+
+_MODELS += [
+    Case(
+        "glow",
+        lambda dtype: Glow((4, 4, 1), 2, 1, 3, bits=3, context_shape=(2,), dtype=dtype),
+        (4, 4, 1),
+        (2,),
+        **_WIDE,
+    ),
+    Case(
+        "glow_one_level", lambda dtype: Glow((2, 4, 1), 1, 2, 3, 3, dtype=dtype), (2, 4, 1), **_WIDE
+    ),
+    Case(
+        "image_realnvp",
+        lambda dtype: ImageRealNVP((4, 4, 1), 2, 2, 1, bits=3, dtype=dtype),
+        (4, 4, 1),
+        **_WIDE,
+    ),
+    Case(
+        "image_realnvp_context",
+        lambda dtype: ImageRealNVP((2, 2, 1), 1, 2, 1, bits=3, context_shape=(2,), dtype=dtype),
+        (2, 2, 1),
+        (2,),
+        **_WIDE,
+    ),
+    Case(
+        "pool_flow",
+        lambda dtype: PoolFlow(
+            (4, 4, 1), 2, 1, 3, 1, 2, dequantization="uniform", bits=3, dtype=dtype
+        ),
+        (4, 4, 1),
+        **_WIDE,
+    ),
+    Case(
+        "pool_flow_drop",
+        lambda dtype: PoolFlow(
+            (4, 4, 1),
+            2,
+            1,
+            3,
+            1,
+            2,
+            pooling="drop",
+            dequantization="uniform",
+            bits=3,
+            context_shape=(2,),
+            dtype=dtype,
+        ),
+        (4, 4, 1),
+        (2,),
+        **_WIDE,
+    ),
+    Case(
+        "macow",
+        lambda dtype: MaCow((4, 4, 1), (0, (1, 1), 1), (2, 3, 3), bits=3, dtype=dtype),
+        (4, 4, 1),
+        **_WIDE,
+    ),
+    Case(
+        "macow_context",
+        lambda dtype: MaCow((2, 2, 2), (1, 1), (2, 3), bits=3, context_shape=(2,), dtype=dtype),
+        (2, 2, 2),
+        (2,),
+        **_WIDE,
+    ),
+    Case(
+        "tarflow",
+        lambda dtype: TarFlow((4, 4, 1), 2, 4, 2, 1, 2, bits=3, context_shape=(2,), dtype=dtype),
+        (4, 4, 1),
+        (2,),
+        **_WIDE,
+    ),
+    Case(
+        "vflow",
+        lambda dtype: VFlow(
+            (2, 4, 1),
+            1,
+            (1, 1, 1, 1),
+            **_FLOWPP,
+            augmentation={"couplings": 1, "blocks": 1, "context": 2},
+            dequantization="uniform",
+            bits=3,
+            dtype=dtype,
+        ),
+        (2, 4, 1),
+        **_WIDE,
+    ),
+    Case(
+        "augmented_normalizing_flow",
+        lambda dtype: AugmentedNormalizingFlow((2,), 1, 1, 6, 1, context_shape=(2,), dtype=dtype),
+        context_shape=(2,),
+        latents=None,
+        **_FAR,
+    ),
+    Case(
+        "jet",
+        lambda dtype: Jet((4, 4, 1), 2, 4, 6, 1, 2, bits=3, dtype=dtype),
+        (4, 4, 1),
+        **_WIDE,
+    ),
+    Case("flowpp", _flow_plus_plus, (2, 4, 1), **_WIDE),
+    Case(
+        "flowpp_uniform",
+        lambda dtype: FlowPlusPlus(
+            (2, 4, 1),
+            (1, 1, 1),
+            **_FLOWPP,
+            dequantization="uniform",
+            bits=3,
+            context_shape=(2,),
+            dtype=dtype,
+        ),
+        (2, 4, 1),
+        (2,),
+        **_WIDE,
+    ),
 ]
 
 TRANSFORMS = {case.name: case for case in _TRANSFORMS}

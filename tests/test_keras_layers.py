@@ -32,15 +32,25 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:keras")
 ABSTRACT = {
     "bases.Base",
     "bases.Independent",
+    "layers.AutoregressiveNetwork",
     "layers.LipschitzLayer",
     "layers.MaskedNetwork",
     "layers.SpectralLayer",
     "transforms.Composite",
+    "transforms.FlowDequantization",
     "transforms.Transform",
     "transforms.Triangular",
 }
 # Not on the page of the API, but steps of a public model.
-OF_MODELS = ("models.denseflow.CrossUnitBlock", "models.denseflow.CrossUnitCoupling")
+OF_MODELS = (
+    "models.denseflow.CrossUnitBlock",
+    "models.denseflow.CrossUnitCoupling",
+    "models.flowpp.FlowPlusPlusDequantization",
+    "models.flowpp.PartsConv1x1",
+    "models.flowpp.PixelNorm",
+    "models.glow.TopPrior",
+    "models.vflow.Augmentation",
+)
 VECTORS, IMAGES = (2, 4), (2, 4, 4, 4)
 
 
@@ -53,6 +63,7 @@ def _coupling_network(dtype=None):
 MADE = {
     "bases.ChannelNormal": (bases.ChannelNormal, IMAGES),
     "bases.NormalWithCircles": (functools.partial(bases.NormalWithCircles, [1]), VECTORS),
+    "bases.StandardLogistic": (bases.StandardLogistic, VECTORS),
     "bases.StandardNormal": (bases.StandardNormal, VECTORS),
     "layers.BatchNorm": (layers.BatchNorm, IMAGES),
     "layers.CLipSwish": (layers.CLipSwish, VECTORS),
@@ -71,6 +82,10 @@ MADE = {
     "layers.LipschitzDenseLayer": (functools.partial(layers.LipschitzDenseLayer, 4), VECTORS),
     "layers.LipschitzSequential": (lambda dtype=None: dense_net(dtype), (2, 2)),
     "layers.MADE": (functools.partial(layers.MADE, 4, 2, (6,)), VECTORS),
+    "layers.MaskedConvNetwork": (
+        functools.partial(layers.MaskedConvNetwork, (4, 4, 4), 2, 4, 1, 4, 3),
+        IMAGES,
+    ),
     "layers.NystromAttention": (functools.partial(layers.NystromAttention, 4), IMAGES),
     "layers.ReLU": (layers.ReLU, VECTORS),
     "layers.ResidualConvolution": (layers.ResidualConvolution, IMAGES),
@@ -80,6 +95,10 @@ MADE = {
     "layers.Softplus": (layers.Softplus, VECTORS),
     "layers.SpectralConv2D": (functools.partial(layers.SpectralConv2D, 3, 3), IMAGES),
     "layers.SpectralDense": (functools.partial(layers.SpectralDense, 3), VECTORS),
+    "layers.StreamNetwork": (
+        functools.partial(layers.StreamNetwork, (4, 4, 4), 6, 2, 1, 2),
+        IMAGES,
+    ),
     "layers.Tanh": (layers.Tanh, VECTORS),
     "layers.VouchedActivation": (functools.partial(layers.VouchedActivation, "gelu"), VECTORS),
 }
@@ -92,7 +111,9 @@ SLOW = {
     "layers.LeakyLipSwish",
     "layers.LipschitzDenseLayer",
     "layers.LipschitzSequential",
+    "layers.MaskedConvNetwork",
     "layers.NystromAttention",
+    "layers.StreamNetwork",
     "layers.ResidualMADE",
     "layers.ReLU",
     "layers.ResidualConvolution",
@@ -100,13 +121,27 @@ SLOW = {
     "layers.Softplus",
     "layers.SpectralConv2D",
     "models.DenseFlow",
+    "models.FlowPlusPlus",
+    "models.Glow",
     "models.IDenseNet",
+    "models.ImageRealNVP",
     "models.MaskedAutoregressiveFlow",
+    "models.PixelCNN",
+    "models.PixelCNNPlusPlus",
+    "models.Jet",
+    "models.MaCow",
+    "models.PoolFlow",
     "models.RealNVP",
     "models.ResidualFlow",
     "models.SplineFlow",
+    "models.AugmentedNormalizingFlow",
+    "models.TarFlow",
+    "models.VFlow",
+    "models.vflow.Augmentation",
     "models.denseflow.CrossUnitBlock",
     "models.denseflow.CrossUnitCoupling",
+    "models.flowpp.FlowPlusPlusDequantization",
+    "models.flowpp.PartsConv1x1",
     "transforms.AffineCoupling",
     "transforms.Autoregressive",
     "transforms.Chain",

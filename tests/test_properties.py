@@ -20,20 +20,33 @@ from tests.registry import CASES, MODELS, RecordingNoise
 
 TOLERANCE = {"float32": {"rtol": 2e-4, "atol": 2e-5}, "float64": {"rtol": 1e-9, "atol": 1e-9}}
 
-# Another case differs from each of these by one option only.
+# Another case differs from each of these by one option only, or has the same steps.
 VARIANTS = {
     "affine_coupling_map",
     "affine_coupling_odd",
+    "augmentation",
+    "augmented_normalizing_flow",
     "autoregressive_1d",
     "autoregressive_affine_context",
+    "autoregressive_censored",
     "autoregressive_reverse",
     "batch_normalize_moved",
     "chain_nested",
     "columns_interval",
     "columns_positive",
+    "conv1x1_near_identity",
+    "coupling_checkerboard_reverse",
+    "coupling_columns_reverse",
+    "coupling_last_channels",
+    "coupling_last_halves",
     "denseflow_labels",
     "denseflow_one_block",
     "denseflow_uniform",
+    "factor_out_one",
+    "flowpp",
+    "flowpp_dequantization",
+    "flowpp_uniform",
+    "glow_one_level",
     "idensenet_1d",
     "idensenet_3d",
     "idensenet_bounded",
@@ -44,7 +57,21 @@ VARIANTS = {
     "idensenet_labels",
     "idensenet_unbiased",
     "masked_autoregressive_flow_batch_normalization",
+    "image_realnvp",
+    "image_realnvp_context",
+    "coupling_half_the_tokens",
+    "jet",
+    "macow",
+    "macow_context",
     "masked_autoregressive_flow_context",
+    "mixture_autoregressive",
+    "patches_of_one",
+    "pixelcnn_censored",
+    "pixelcnn_context",
+    "pixelcnn_dequantized",
+    "pixelcnnpp",
+    "pool_flow",
+    "pool_flow_drop",
     "realnvp_context",
     "residual_1d",
     "residual_9d",
@@ -63,10 +90,15 @@ VARIANTS = {
     "residual_softplus",
     "residual_tanh",
     "residual_vouched",
+    "row_by_row_bottom",
+    "row_by_row_left",
+    "row_by_row_right",
     "spline_coupling_context",
     "spline_flow_circles_coupling",
     "spline_flow_coupling",
     "spline_flow_labels",
+    "tarflow",
+    "vflow",
 }
 # XLA takes seconds for every case: one of each kind of step is compiled in the quick tests.
 COMPILED = {
@@ -81,7 +113,7 @@ COMPILED = {
 }
 
 # Large for their kind; what takes them seconds, the smaller cases do at once.
-LARGE = {"cross_unit_block", "denseflow"}
+LARGE = {"cross_unit_block", "denseflow", "glow"}
 
 
 def cases(of=CASES, where=lambda case: True, slow=lambda name: False):

@@ -56,6 +56,12 @@ def test_the_data_of_the_training_page(capsys):
     assert "(8, 8, 1) 5 1500 297" in printed and "(64, 8, 8, 1) <dtype: 'uint8'>" in printed
 
 
+def test_the_page_of_families(capsys):
+    (block,) = blocks((REPOSITORY / "docs" / "families.md").read_text(encoding="utf-8"))
+    exec(block, {})
+    assert capsys.readouterr().out == "exact (4,)\n"
+
+
 @pytest.mark.slow  # a training run
 def test_the_page_of_vectors(capsys):
     names = {}
