@@ -2,6 +2,8 @@
 
 All in float64, to 1e-9. The sources differ from the classes here in how raw parameters become knots
 and scales; the maps at the top of this file are theirs.
+
+Longer than other files: these maps, and the reading of weights, serve all cases.
 """
 
 import math

@@ -13,7 +13,6 @@ from keras_flows.data.columns import Column, Integer, Interval, Positive, Real
 from keras_flows.data.schema import Rows, Schema
 from keras_flows.fitting import build, defaults, run, training
 from keras_flows.fitting.progress import Progress
-from keras_flows.transforms import columns
 
 TINY = {"layers": 1, "bins": 4, "width": 4, "blocks": 1}
 
@@ -91,39 +90,6 @@ def test_heavy_tails_are_shortened_and_light_ones_left():
     assert flow.log_prob(x).numpy().min() > -40.0
     light = build.flow_for(kf.data.table(x[:, 1:]), "SplineFlow", {"layers": 1, "width": 4}, 0)
     assert not any(type(step).__name__ == "Asinh" for step in light.transform.innermost())
-
-
-@pytest.mark.slow
-def test_a_periodic_column_is_on_a_circle(eager):
-    rng = np.random.default_rng(0)
-    hours = rng.normal(0.0, 3.0, 200) % 24.0  # around midnight
-    of_table = kf.data.table(
-        pd.DataFrame({"hour": hours, "x": np.cos(hours * np.pi / 12) + rng.normal(size=200)}),
-        kinds={"hour": ("periodic", 24.0)},
-    )
-    flow = kf.fit(of_table, arguments=TINY, steps=20, console=quiet()).flow
-    # All around there is no jump, no hole, and once around it is the same.
-    places = np.linspace(0.0, 48.0, 2001)
-    log_prob = flow.log_prob(np.stack([places, np.ones(2001)], axis=1)).numpy()
-    assert np.abs(np.diff(log_prob)).max() < 0.02 and np.ptp(log_prob) > 0.05
-    np.testing.assert_allclose(log_prob[:1000], log_prob[1000:2000], atol=1e-3)
-    samples = flow.sample(20, seed=0).numpy()
-    assert ((samples[:, 0] >= 0.0) & (samples[:, 0] <= 24.0)).all()
-
-
-def test_a_periodic_column_of_another_model_is_cut_open():
-    rows = table(200)
-    for model, given, map in (
-        ("SplineFlow", TINY, columns.CircleColumn),
-        ("RealNVP", {"layers": 2, "width": 4, "blocks": 1}, columns.PeriodicColumn),
-    ):
-        steps = list(build.flow_for(rows, model, given, 0).transform.innermost())
-        assert type(steps[0].maps[4]) is map
-    # Angles are on both sides of 0 here, and so are their samples.
-    assert rows.x[:, 4].min() < 0.0
-    flow = build.flow_for(rows, "SplineFlow", TINY, 0)
-    assert flow.transform.steps[0].maps[4].start == -180.0
-    assert flow.base.circles == [4]
 
 
 def test_the_context_is_standardised():
