@@ -27,6 +27,15 @@ def test_an_entry_has_what_a_person_looks_at(name):
     assert entry.largest_bound is None or entry.largest_bound < 1.0
 
 
+@pytest.mark.parametrize("name", [entry.name for entry in kf.zoo.list() if entry.columns])
+def test_an_entry_on_a_table_is_calibrated_and_says_what_it_is_not_for(name):
+    entry, card = kf.zoo.show(name), kf.zoo.card(name)
+    assert entry.calibration is not None and entry.calibration.scores == entry.test.examples
+    assert "**It must not be used** for decisions about people" in card
+    assert "| Licence of the data | CC BY 4.0 (UCI Machine Learning Repository: " in card
+    assert all(f"| {column.name} | " in card for column in entry.columns)
+
+
 @pytest.mark.slow  # loads every flow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_certificate_is_that_of_the_weights(name):
