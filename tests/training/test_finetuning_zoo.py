@@ -8,8 +8,6 @@ import pytest
 import keras_flows as kf
 from tests.conftest import SHARED
 
-# Their steps are noisy, and thirty of them too few: no epoch is clearly better than the start.
-STAY = {"idensenet_lc_mnist", "residual_flow_mnist"}
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
@@ -29,10 +27,9 @@ def result(script, entry, shift):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", kf.zoo.list(), ids=lambda entry: entry.name)
-def test_an_entry_improves_on_a_mild_shift_or_stays(script, entry):
+def test_an_entry_improves_on_a_mild_shift(script, entry):
     shifted = result(script, entry, script.mild_shift(entry))
-    assert (shifted["epoch"] > 0) == (shifted["gain"] > 0.0) == (entry.name not in STAY)
-    assert not script.is_worse(shifted)
+    assert shifted["epoch"] > 0 and shifted["gain"] > 2.0 * shifted["gain_error"]
 
 
 @pytest.mark.slow
@@ -49,7 +46,7 @@ def test_the_table_of_the_documentation_is_that_of_the_results(script):
     assert not [x for x in results if script.is_worse(x)]
     mild = {x["entry"]: x["gain"] for x in results if x["shift"] != "its own"}
     assert mild.keys() == {entry.name for entry in kf.zoo.list()}
-    assert {entry for entry, gain in mild.items() if gain <= 0.0} == STAY
+    assert min(mild.values()) > 0.0
 
 
 def test_a_result_that_is_worse_is_known(script):
