@@ -1,6 +1,6 @@
 """The densities of `keras_flows.fit` beside zuko's neural spline flow of as many parameters.
 
-    python scripts/benchmark_density.py [DATA …] [--seeds 2] [--models SplineFlow,…]
+    python scripts/benchmark_density.py [DATA …] [--seeds 2] [--no-others]
 
 Data are mixtures of Gaussians in 2 to 64 dimensions, whose density is known; tables that packages
 ship; and 8×8 patches of scikit-learn's two photographs, a small stand-in for BSDS300. All models
@@ -48,6 +48,7 @@ MIXTURES = tuple(f"mixture-{d}" for d in (2, 8, 32, 64))
 SKLEARN = ("breast_cancer", "wine", "diabetes")
 KEEL = ("magic", "phoneme", "page-blocks0", "winequality-red-4", "satimage", "ring", "texture")
 PATCHES = "patches"
+DATA = (*MIXTURES, PATCHES, *SKLEARN, *KEEL)
 TEMPORARY = Path(tempfile.gettempdir())
 _err = rich.console.Console(stderr=True)
 
@@ -230,6 +231,8 @@ def table_of(results):
                 found = [run["models"][model]["nll"] for run in runs if model in run["models"]]
                 cells.append(f"{np.mean(found):.3f}" if found else "")
             lines.append(f"| {' | '.join(cells)} |")
+    if len(groups) < len(DATA):
+        lines += ["", f"Measured so far: {len(groups)} of {len(DATA)} data sets."]
     return "\n".join(lines)
 
 
@@ -251,7 +254,7 @@ def main(
     }
     models = ["SplineFlow", ZUKO, *(list(MODELS)[1:] if others else [])]
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
-    for name in data or [*MIXTURES, PATCHES, *SKLEARN, *KEEL]:
+    for name in data or DATA:
         for seed in range(seeds):
             if any((r["data"], r["seed"]) == (name, seed) for r in results):
                 continue
