@@ -111,12 +111,14 @@ class Autoregressive(Triangular):
 
         def one_more(i, x):
             made = self._parameters(reshape_events(x, self.network.event_shape), context)
-            made = reshape_events(made, (size, self.map.parameters))
             # Those of this pass only: what is behind them is no data yet.
-            decoded = self.map.decode(
-                *(tf.gather(part, groups[i], axis=1) for part in (flat, made))
-            )
-            return i + 1, tf.where(tf.constant(when) == i, tf.gather(decoded, where, axis=1), x)
+            if self.map.by_feature:
+                decoded = reshape_events(self.map.decode(z, made), (size,))
+            else:
+                made = reshape_events(made, (size, self.map.parameters))
+                some = (tf.gather(part, groups[i], axis=1) for part in (flat, made))
+                decoded = tf.gather(self.map.decode(*some), where, axis=1)
+            return i + 1, tf.where(tf.constant(when) == i, decoded, x)
 
         _, x = tf.while_loop(
             lambda i, x: i < passes,

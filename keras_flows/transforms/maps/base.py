@@ -14,10 +14,13 @@ class ElementwiseMap(Configured):
     Attributes:
         parameters: How many parameters each number takes.
         bits: Of a map of integers from 0 to `2^bits - 1` how many bits they have; None otherwise.
+        by_feature: Whether the place of a number in the event says how it is mapped, so that the
+            map has to be given all of them.
     """
 
     parameters: int
     bits: int | None = None
+    by_feature: bool = False
 
     def seen(self, x: tf.Tensor) -> tf.Tensor:
         """The data as the network of a step sees them: integers as numbers from -1 to 1."""

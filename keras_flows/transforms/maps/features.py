@@ -27,6 +27,8 @@ class FeatureMaps(ElementwiseMap):
         ValueError: If these are none, or, when called, if there is another number of features.
     """
 
+    by_feature = True
+
     def __init__(self, maps: Iterable[ElementwiseMap]):
         self.maps = list(maps)
         for map in self.maps:
