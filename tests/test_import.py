@@ -30,6 +30,14 @@ def test_heavy_libraries_are_left_alone():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_command_finds_the_classes_of_a_preset(tmp_path):
+    # In a process that imports nothing but what the command does.
+    command = [sys.executable, "-m", "keras_flows", "score", "idensenet_lc_two_moons", "none.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: There is no file none.csv."
+
+
 @pytest.mark.slow  # imports everything
 def test_nothing_else_has_to_be_imported():
     names = re.findall(r"^\| `(kf\.[\w.]+)`", API.read_text(encoding="utf-8"), re.M)

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import keras_flows.models  # noqa: F401  Keras finds the classes of a preset once they are imported
 from keras_flows import __version__
 from keras_flows.errors import ConvergenceError, PresetError
 from keras_flows.files import check_place, complete_folder, differences, read_object, sha256
