@@ -55,6 +55,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("colours", [1, 3])
 def test_the_jacobian_is_triangular(name, colours):

@@ -98,6 +98,7 @@ def test_what_people_call_is_traced_once(traces, monkeypatch):
     assert len(inverses) == 1
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_what_people_call():
     flow, x = flow_of(), tf.constant(random(5, 2))
     with tf.GradientTape(persistent=True) as tape:
