@@ -52,6 +52,7 @@ def blocks_of(arrays, number):
     return len({key[len(scope) :].split("/")[0] for key in arrays if key.startswith(scope)})
 
 
+@pytest.mark.slow
 def test_the_bound(reference, monkeypatch):
     arrays, config = reference("families/vflow_bound")
     monkeypatch.setattr(couplings, "AffineLogisticMixtureMap", SmoothMap)

@@ -101,6 +101,7 @@ def set_conditional_noise(flow, arrays, scope, names, first, components):
     set_couplings(flow.flow.steps, arrays, first, components)
 
 
+@pytest.mark.slow
 def test_the_flow_and_its_dequantization(reference):
     arrays, config = reference("families/flowpp_official_model")
     sizes = {

@@ -87,6 +87,7 @@ class OnUnitInterval(LogisticMixtureMap):
         return 2.0 * super().decode(z, parameters) - 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "map"),
     [

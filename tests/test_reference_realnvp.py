@@ -82,6 +82,7 @@ def test_a_coupling(reference, kind):
     np.testing.assert_allclose(coupling.decode(z), x, **CLOSE)
 
 
+@pytest.mark.slow
 def test_two_scales(reference):
     arrays, config = reference("families/realnvp_2scales")
     flow = ImageRealNVP((8, 8, 1), 2, config["mid_channels"], config["num_blocks"], dtype="float64")
