@@ -61,21 +61,32 @@ class TransformerBlock(keras.layers.Layer):
         self.narrow.build((*input_shape[:-1], self.expansion * channels))
         self.built = True
 
-    def _attend(self, x):
-        tokens, channels = x.shape[1:]
-        size = channels // self.heads
-        qkv = reshape_events(self.qkv(x), (tokens, 3, self.heads, size))
-        q, k, v = tf.unstack(tf.transpose(qkv, (0, 2, 3, 1, 4)), axis=1)
-        scores = tf.matmul(q, k, transpose_b=True) / math.sqrt(size)
-        if self.causal:
-            later = np.triu(np.ones((tokens, tokens), bool), 1)
-            scores = tf.where(later, tf.constant(scores.dtype.min, scores.dtype), scores)
-        y = tf.transpose(tf.matmul(tf.nn.softmax(scores), v), (0, 2, 1, 3))
-        return self.mix(reshape_events(y, (tokens, channels)))
-
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        h = x + self._attend(self.norms[0](x))
+        h = x + self.mix(multi_head_attention(self.qkv(self.norms[0](x)), self.heads, self.causal))
         return h + self.narrow(_gelu(self.wide(self.norms[1](h)), self.approximate))
+
+
+def multi_head_attention(qkv: tf.Tensor, heads: int, causal: bool = False) -> tf.Tensor:
+    """`softmax(q kᵀ / sqrt(d)) v` of several heads, which share the channels.
+
+    Args:
+        qkv: `(batch, tokens, 3 channels)`: q, k and v, each head by head.
+        heads: Their number, which divides the channels.
+        causal: Whether a token sees itself and those before it only.
+
+    Returns:
+        Tensor `(batch, tokens, channels)`.
+    """
+    tokens, channels = qkv.shape[1], qkv.shape[2] // 3
+    size = channels // heads
+    parts = reshape_events(qkv, (tokens, 3, heads, size))
+    q, k, v = tf.unstack(tf.transpose(parts, (0, 2, 3, 1, 4)), axis=1)
+    scores = tf.matmul(q, k, transpose_b=True) / math.sqrt(size)
+    if causal:
+        later = np.triu(np.ones((tokens, tokens), bool), 1)
+        scores = tf.where(later, tf.constant(scores.dtype.min, scores.dtype), scores)
+    y = tf.transpose(tf.matmul(tf.nn.softmax(scores), v), (0, 2, 1, 3))
+    return reshape_events(y, (tokens, channels))
 
 
 def _gelu(x, approximate):

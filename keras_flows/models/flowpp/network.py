@@ -1,6 +1,5 @@
 """The network of a coupling of Flow++."""
 
-import math
 from typing import Any
 
 import keras
@@ -9,6 +8,7 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.layers.coupling.padded_convolution import PaddedConv
 from keras_flows.layers.coupling.stream_network import concatenated_elu, gated
+from keras_flows.layers.coupling.transformer import multi_head_attention
 from keras_flows.numerics.events import reshape_events
 
 
@@ -84,12 +84,8 @@ class GatedAttention(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
         height, width, channels = x.shape[1:]
-        size = channels // self.heads
-        qkv = self.qkv(x + places)
-        qkv = reshape_events(qkv, (height * width, 3, self.heads, size))
-        q, k, v = tf.unstack(tf.transpose(qkv, (0, 2, 3, 1, 4)), axis=1)
-        weights = tf.nn.softmax(tf.matmul(q, k, transpose_b=True) / math.sqrt(size))
-        y = tf.transpose(tf.matmul(weights, v), (0, 2, 1, 3))
+        pixels = reshape_events(self.qkv(x + places), (height * width, 3 * channels))
+        y = multi_head_attention(pixels, self.heads)
         return x + gated(self.mix(reshape_events(y, (height, width, channels))))
 
 
