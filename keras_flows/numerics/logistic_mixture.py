@@ -45,11 +45,6 @@ def log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.maximum(a, b) + tf.nn.softplus(-tf.abs(a - b))
 
 
-def log_sigmoid(x: tf.Tensor) -> tf.Tensor:
-    """`ln(1 / (1 + exp(-x)))`."""
-    return -tf.nn.softplus(-x)
-
-
 def _standard(x, components):
     return (x[..., None] - components.means) * tf.exp(-components.log_scales)
 
@@ -62,7 +57,7 @@ def log_tails(x: tf.Tensor, components: Mixture) -> tuple[tf.Tensor, tf.Tensor]:
         components: Of each number, `(*shape, components)`.
     """
     t = _standard(x, components)
-    below, above = log_sigmoid(t), log_sigmoid(-t)
+    below, above = tf.math.log_sigmoid(t), tf.math.log_sigmoid(-t)
     return (
         log_sum_exp(components.log_weights + below),
         log_sum_exp(components.log_weights + above),
@@ -72,7 +67,7 @@ def log_tails(x: tf.Tensor, components: Mixture) -> tuple[tf.Tensor, tf.Tensor]:
 def log_density(x: tf.Tensor, components: Mixture) -> tf.Tensor:
     """`ln f(x)`; arguments are those of `log_tails`."""
     t = _standard(x, components)
-    each = log_sigmoid(t) + log_sigmoid(-t) - components.log_scales
+    each = tf.math.log_sigmoid(t) + tf.math.log_sigmoid(-t) - components.log_scales
     return log_sum_exp(components.log_weights + each)
 
 
@@ -102,8 +97,8 @@ def log_masses(
     between = tf.math.log(2.0 * tanh) - tf.math.log(1.0 + tanh)
     zero = tf.zeros_like(bottom)
     return (
-        tf.where(last, zero, log_sigmoid(top))
-        + tf.where(first, zero, log_sigmoid(-bottom))
+        tf.where(last, zero, tf.math.log_sigmoid(top))
+        + tf.where(first, zero, tf.math.log_sigmoid(-bottom))
         + tf.where(first | last, zero, between)
     )
 

@@ -55,9 +55,13 @@ class AppendNoise(Transform):
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         noise = require(noise, self)
-        shape = (*x.shape[1:-1], self.extra)
-        e = noise.normal(tf.shape(x)[0], shape, x.dtype)
-        return tf.concat([x, e], axis=-1), -self.base.log_prob(e)
+        e = noise.normal(tf.shape(x)[0], (*x.shape[1:-1], self.extra), x.dtype)
+        u, log_q = self.appended(x, e, training)
+        return tf.concat([x, u], axis=-1), -log_q
+
+    def appended(self, x: tf.Tensor, e: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """What e becomes beside x, and its log-density given x, `(batch,)`: here e itself."""
+        return e, self.base.log_prob(e)
 
     def decode(
         self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None

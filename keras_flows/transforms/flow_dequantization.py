@@ -8,9 +8,10 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.bases import Base
 from keras_flows.noise import Noise, require
-from keras_flows.numerics.events import event_size, sum_event
+from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.dequantization import check_integers, to_integers
+from keras_flows.transforms.sigmoid import Sigmoid
 
 
 class FlowDequantization(Transform):
@@ -37,6 +38,7 @@ class FlowDequantization(Transform):
         super().__init__(**kwargs)
         checks.bits(bits)
         self.bits = bits
+        self.sigmoid = Sigmoid(dtype=self.dtype_policy)
 
     def noise_size(self, direction: str) -> int:
         return event_size(self.event_shape) if direction == "encode" else 0
@@ -67,11 +69,10 @@ class FlowDequantization(Transform):
         shape = self.noise_shape(tuple(x.shape[1:]))
         e = self.base.sample(tf.shape(x)[0], shape, noise, 1.0, x.dtype)
         v, log_det = self.from_noise(e, self.see(x), training)
-        # The log-det of the sigmoid.
-        slope = -sum_event(tf.nn.softplus(v) + tf.nn.softplus(-v))
-        log_q = self.base.log_prob(e) - log_det - slope
+        u, sigmoid_log_det = self.sigmoid.encode(v)
+        log_q = self.base.log_prob(e) - log_det - sigmoid_log_det
         constant = event_size(self.event_shape) * self.bits * math.log(2.0)
-        return (x + tf.sigmoid(v)) / 2.0**self.bits, -log_q - constant
+        return (x + u) / 2.0**self.bits, -log_q - constant
 
     def decode(
         self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None

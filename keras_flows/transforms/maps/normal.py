@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.numerics.logistic_mixture import log_sigmoid
 from keras_flows.transforms.maps.base import ElementwiseMap
 
 # The largest log-scale, either way.
@@ -64,7 +63,7 @@ class SigmoidMap(ElementwiseMap):
     def _shift_and_log_scale(self, parameters):
         shift, raw = tf.unstack(parameters, axis=-1)
         largest = tf.math.log(tf.constant(self.largest, raw.dtype))
-        return shift, log_sigmoid(raw + self.offset) + largest
+        return shift, tf.math.log_sigmoid(raw + self.offset) + largest
 
     def encode(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shift, log_scale = self._shift_and_log_scale(parameters)
