@@ -6,7 +6,13 @@ import keras
 
 from keras_flows import checks
 from keras_flows.models.arguments import named
-from keras_flows.transforms import Transform
+from keras_flows.transforms import Transform, UniformDequantization, VariationalDequantization
+
+# Those of the families that have none of their own, by name.
+DEQUANTIZATIONS = {
+    "uniform": UniformDequantization,
+    "variational": VariationalDequantization,
+}
 
 
 def divisible_shape(given: Any, factor: int, what: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from keras_flows.bases import ChannelNormal
 from keras_flows.layers import CouplingNetwork, DenseAttentionBlock
 from keras_flows.models.arguments import ModelFlow, recorded
 from keras_flows.models.denseflow.cross_unit_coupling import CrossUnitBlock
-from keras_flows.models.images import dequantization_of, divisible_shape
+from keras_flows.models.images import DEQUANTIZATIONS, dequantization_of, divisible_shape
 from keras_flows.transforms import (
     ActNorm,
     Affine,
@@ -21,14 +21,7 @@ from keras_flows.transforms import (
     SqueezeAndDrop,
     SwapHalves,
     Transform,
-    UniformDequantization,
-    VariationalDequantization,
 )
-
-_DEQUANTIZATIONS = {
-    "uniform": UniformDequantization,
-    "variational": VariationalDequantization,
-}
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -128,7 +121,7 @@ class DenseFlow(ModelFlow):
         net |= {"heads": heads, "recompute": recompute, "dtype": network_policy}
         size = checks.context_size(context_shape, context_embedding)
         steps = [
-            dequantization_of(dequantization, _DEQUANTIZATIONS, bits, policy),
+            dequantization_of(dequantization, DEQUANTIZATIONS, bits, policy),
             Affine(0.5, 1.0, dtype=policy),
             Squeeze(2, dtype=policy),
         ]

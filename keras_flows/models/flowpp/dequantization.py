@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_flows.bases import StandardNormal
 from keras_flows.models.flowpp.conditional_noise import ConditionalNoise
+from keras_flows.transforms.dequantization import UniformDequantization
 from keras_flows.transforms.flow_dequantization import FlowDequantization
 
 
@@ -71,3 +72,10 @@ class FlowPlusPlusDequantization(FlowDequantization):
             **self.sizes,
             "context": self.context,
         }
+
+
+# Those of Flow++ and VFlow, by name.
+DEQUANTIZATIONS = {
+    "uniform": UniformDequantization,
+    "variational": FlowPlusPlusDequantization,
+}

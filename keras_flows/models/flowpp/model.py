@@ -8,7 +8,7 @@ import keras
 from keras_flows import checks
 from keras_flows.models.arguments import ModelFlow, recorded
 from keras_flows.models.flowpp.couplings import mixture_couplings
-from keras_flows.models.flowpp.dequantization import FlowPlusPlusDequantization
+from keras_flows.models.flowpp.dequantization import DEQUANTIZATIONS
 from keras_flows.models.images import dequantization_of, divisible_shape, positions_first
 from keras_flows.transforms import (
     Chain,
@@ -16,14 +16,8 @@ from keras_flows.transforms import (
     Permutation,
     Squeeze,
     Transform,
-    UniformDequantization,
 )
 from keras_flows.transforms.masks import AlternateColumns, ChannelHalves
-
-_DEQUANTIZATIONS = {
-    "uniform": UniformDequantization,
-    "variational": FlowPlusPlusDequantization,
-}
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -102,7 +96,7 @@ class FlowPlusPlus(ModelFlow):
         halves = [ChannelHalves(reverse) for reverse in second]
         columns_after = [AlternateColumns(reverse) for reverse in third]
         steps = [
-            dequantization_of(dequantization, _DEQUANTIZATIONS, bits, policy),
+            dequantization_of(dequantization, DEQUANTIZATIONS, bits, policy),
             Logit(0.05, dtype=policy),
             *mixture_couplings((height, width_of_image, channels), columns, sizes, policy),
             Squeeze(2, dtype=policy),

@@ -7,7 +7,12 @@ import keras
 
 from keras_flows import checks
 from keras_flows.models.arguments import ModelFlow, recorded
-from keras_flows.models.images import dequantization_of, divisible_shape, positions_first
+from keras_flows.models.images import (
+    DEQUANTIZATIONS,
+    dequantization_of,
+    divisible_shape,
+    positions_first,
+)
 from keras_flows.models.macow.networks import MaCowNetwork
 from keras_flows.models.macow.row_network import DIRECTIONS, RowNetwork
 from keras_flows.transforms import (
@@ -22,16 +27,9 @@ from keras_flows.transforms import (
     Permutation,
     Squeeze,
     Transform,
-    UniformDequantization,
-    VariationalDequantization,
 )
 from keras_flows.transforms.maps import SigmoidScaleMap
 from keras_flows.transforms.masks import FeatureMask
-
-_DEQUANTIZATIONS = {
-    "uniform": UniformDequantization,
-    "variational": VariationalDequantization,
-}
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -103,7 +101,7 @@ class MaCow(ModelFlow):
             after = make.squeezed(shapes[i - 1][-1] // 2) + rest
             rest = make.level(shapes[i - 1], steps[i], widths[i], after)
         first = [
-            dequantization_of(dequantization, _DEQUANTIZATIONS, bits, policy),
+            dequantization_of(dequantization, DEQUANTIZATIONS, bits, policy),
             Affine(0.5, 1.0, dtype=policy),
             *make.steps(event_shape, steps[0], widths[0]),
             *make.squeezed(channels),

@@ -8,7 +8,7 @@ from keras_flows import checks
 from keras_flows.bases import ChannelNormal
 from keras_flows.layers import CouplingNetwork, ResidualDenseBlock
 from keras_flows.models.arguments import ModelFlow, recorded
-from keras_flows.models.images import dequantization_of, divisible_shape
+from keras_flows.models.images import DEQUANTIZATIONS, dequantization_of, divisible_shape
 from keras_flows.transforms import (
     Affine,
     AffineCoupling,
@@ -18,14 +18,7 @@ from keras_flows.transforms import (
     MaxPool,
     Squeeze,
     Transform,
-    UniformDequantization,
-    VariationalDequantization,
 )
-
-_DEQUANTIZATIONS = {
-    "uniform": UniformDequantization,
-    "variational": VariationalDequantization,
-}
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -100,7 +93,7 @@ class PoolFlow(ModelFlow):
             return [Conv1x1(dtype=policy), AffineCoupling(net, dtype=policy)]
 
         made: list[Transform] = [
-            dequantization_of(dequantization, _DEQUANTIZATIONS, bits, policy),
+            dequantization_of(dequantization, DEQUANTIZATIONS, bits, policy),
             Affine(0.5, 1.0, dtype=policy),
             Squeeze(2, dtype=policy),
         ]

@@ -8,7 +8,7 @@ import keras
 from keras_flows import checks
 from keras_flows.models.arguments import ModelFlow, recorded
 from keras_flows.models.flowpp.couplings import mixture_couplings
-from keras_flows.models.flowpp.dequantization import FlowPlusPlusDequantization
+from keras_flows.models.flowpp.dequantization import DEQUANTIZATIONS
 from keras_flows.models.images import dequantization_of, divisible_shape, positions_first
 from keras_flows.models.vflow.augmentation import Augmentation
 from keras_flows.transforms import (
@@ -17,14 +17,8 @@ from keras_flows.transforms import (
     Permutation,
     Squeeze,
     Transform,
-    UniformDequantization,
 )
 from keras_flows.transforms.masks import AlternateColumns, ChannelHalves
-
-_DEQUANTIZATIONS = {
-    "uniform": UniformDequantization,
-    "variational": FlowPlusPlusDequantization,
-}
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -107,7 +101,7 @@ class VFlow(ModelFlow):
         ]
         squeezed = (height // 2, columns // 2, 4 * whole)
         steps = [
-            dequantization_of(dequantization, _DEQUANTIZATIONS, bits, policy),
+            dequantization_of(dequantization, DEQUANTIZATIONS, bits, policy),
             Logit(0.05, dtype=policy),
             noise,
             *mixture_couplings((height, columns, whole), masks[0] + masks[1], sizes, policy),
