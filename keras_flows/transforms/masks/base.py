@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_flows import checks
 from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.events import reshape_events
 
@@ -45,3 +46,21 @@ class Mask(Configured):
         """
         *positions, channels = made.shape[1:]
         return reshape_events(made, (*positions, channels // parameters, parameters))
+
+
+class ReversibleMask(Mask):
+    """A mask of two parts, either of which may pass.
+
+    Args:
+        reverse: Whether the other one passes.
+
+    Raises:
+        ValueError: If reverse is neither True nor False.
+    """
+
+    def __init__(self, reverse: bool = False):
+        checks.flag(reverse, "reverse")
+        self.reverse = bool(reverse)
+
+    def get_config(self) -> dict:
+        return {"reverse": self.reverse}

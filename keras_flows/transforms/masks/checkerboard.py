@@ -4,13 +4,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_flows import checks
 from keras_flows.numerics.events import reshape_events
-from keras_flows.transforms.masks.base import Mask
+from keras_flows.transforms.masks.base import ReversibleMask
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class Checkerboard(Mask):
+class Checkerboard(ReversibleMask):
     """The pixels in rows i and columns j with i + j odd pass, and the others are transformed.
 
     The network sees the whole image, with zeros in place of what is transformed, and makes the
@@ -25,10 +24,6 @@ class Checkerboard(Mask):
     Raises:
         ValueError: If the width is odd, or the event is no image.
     """
-
-    def __init__(self, reverse: bool = False):
-        checks.flag(reverse, "reverse")
-        self.reverse = bool(reverse)
 
     def seen_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(event_shape) != 3 or event_shape[1] % 2:
@@ -73,6 +68,3 @@ class Checkerboard(Mask):
 
     def parameters(self, made: tf.Tensor, parameters: int) -> tf.Tensor:
         return super().parameters(self._changed(made), parameters)
-
-    def get_config(self) -> dict:
-        return {"reverse": self.reverse}

@@ -3,13 +3,12 @@
 import keras
 import tensorflow as tf
 
-from keras_flows import checks
 from keras_flows.numerics.events import reshape_events
-from keras_flows.transforms.masks.base import Mask
+from keras_flows.transforms.masks.base import ReversibleMask
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class AlternateColumns(Mask):
+class AlternateColumns(ReversibleMask):
     """The columns 0, 2, 4, … of an image pass, and those between are transformed.
 
     The network sees what passes side by side, half as wide, and makes the parameters of each
@@ -24,10 +23,6 @@ class AlternateColumns(Mask):
     Raises:
         ValueError: If the width is odd, or the event is no image.
     """
-
-    def __init__(self, reverse: bool = False):
-        checks.flag(reverse, "reverse")
-        self.reverse = bool(reverse)
 
     def seen_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(event_shape) != 3 or event_shape[1] % 2:
@@ -50,6 +45,3 @@ class AlternateColumns(Mask):
         height, half, channels = seen.shape[1:]
         pair = [changed, seen] if self.reverse else [seen, changed]
         return reshape_events(tf.stack(pair, axis=3), (height, 2 * half, channels))
-
-    def get_config(self) -> dict:
-        return {"reverse": self.reverse}

@@ -3,12 +3,11 @@
 import keras
 import tensorflow as tf
 
-from keras_flows import checks
-from keras_flows.transforms.masks.base import Mask
+from keras_flows.transforms.masks.base import ReversibleMask
 
 
 @keras.saving.register_keras_serializable("keras_flows")
-class ChannelHalves(Mask):
+class ChannelHalves(ReversibleMask):
     """The first channels pass, and the others are transformed.
 
     Of C channels the first `ceil(C / 2)` pass or, reversed, the last `floor(C / 2)`. For events
@@ -22,10 +21,6 @@ class ChannelHalves(Mask):
     Raises:
         ValueError: If reverse is neither True nor False, or there are fewer than two channels.
     """
-
-    def __init__(self, reverse: bool = False):
-        checks.flag(reverse, "reverse")
-        self.reverse = bool(reverse)
 
     def _shapes(self, event_shape):
         *positions, channels = event_shape
@@ -48,6 +43,3 @@ class ChannelHalves(Mask):
 
     def join(self, seen: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
         return tf.concat([changed, seen] if self.reverse else [seen, changed], axis=-1)
-
-    def get_config(self) -> dict:
-        return {"reverse": self.reverse}
