@@ -11,6 +11,7 @@ from keras_flows.layers.coupling.batch_norm import BatchNorm
 from keras_flows.layers.coupling.convolution import convolution
 from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock
 from keras_flows.layers.coupling.nystrom_attention import NystromAttention
+from keras_flows.layers.coupling.residual_network import given
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -111,10 +112,9 @@ def with_context(x: tf.Tensor, context: tf.Tensor | None, size: int | None) -> t
     Raises:
         ValueError: If the network has a context, and none is given.
     """
-    if size is None:
-        return x
+    context = given(context, size, "channels")
     if context is None:
-        raise ValueError(f"This network needs a context of {size} channels.")
+        return x
     if len(context.shape) == 2:
         shape = tf.concat([tf.shape(x)[:3], [size]], axis=0)
         context = tf.broadcast_to(context[:, None, None, :], shape)

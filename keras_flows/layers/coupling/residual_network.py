@@ -92,12 +92,12 @@ class ResidualNetwork(keras.layers.Layer):
         }
 
 
-def given(context: tf.Tensor | None, size: int | None) -> tf.Tensor | None:
-    """The context that a network sees, None for one without.
+def given(context: tf.Tensor | None, size: int | None, of: str = "numbers") -> tf.Tensor | None:
+    """The context that a network sees, None for one without; `of` is what its size counts.
 
     Raises:
         ValueError: If the network has a context, and none is given.
     """
     if size is not None and context is None:
-        raise ValueError(f"This network needs a context of {size} numbers.")
+        raise ValueError(f"This network needs a context of {size} {of}.")
     return None if size is None else context

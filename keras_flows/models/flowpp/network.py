@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.layers.coupling.padded_convolution import PaddedConv
+from keras_flows.layers.coupling.residual_network import given
 from keras_flows.layers.coupling.stream_network import concatenated_elu, gated
 from keras_flows.layers.coupling.transformer import multi_head_attention
 from keras_flows.numerics.events import reshape_events
@@ -44,9 +45,8 @@ class GatedConv(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         y = self.first(concatenated_elu(x))
-        if self.mix is not None:
-            if context is None:
-                raise ValueError(f"This network needs a context of {self.context_size} channels.")
+        context = given(context, self.context_size, "channels")
+        if self.mix is not None and context is not None:
             context = context[:, None, None] if len(context.shape) == 2 else context
             y += self.mix(concatenated_elu(context))
         return x + gated(self.last(concatenated_elu(y)))
