@@ -250,7 +250,7 @@ def test_finetune_keeps_the_start_where_nothing_is_better(preset, tmp_path):
     np.testing.assert_array_equal(one.log_prob(x), other.log_prob(x))
 
 
-@pytest.mark.parametrize("format", ["onnx", "saved-model"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("saved-model", marks=pytest.mark.slow)])
 def test_export_and_verify(preset, tmp_path, format):
     folder = tmp_path / "exported"
     result = json.loads(run("export", preset, folder, "-f", format, "--json").stdout)

@@ -29,7 +29,7 @@ def close(got, expected, tolerance=2e-5):
 @pytest.mark.parametrize(
     "name",
     [
-        "exact",
+        pytest.param("exact", marks=pytest.mark.slow),
         pytest.param("wide", marks=pytest.mark.slow),
         pytest.param("conditional", marks=pytest.mark.slow),
         pytest.param("labels", marks=pytest.mark.slow),

@@ -35,7 +35,9 @@ FLOWS = {
 }
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "name", ["categorical", "mixture", pytest.param("two_streams", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("shape", [(2, 2, 1), (1, 1, 3)])
 def test_probabilities_of_all_images_sum_to_one(name, shape):
     keras.utils.set_random_seed(0)

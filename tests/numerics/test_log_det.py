@@ -296,8 +296,8 @@ def test_replayed_noise_reproduces(estimator):
     _, replayed = estimator(net, x, noise=replay)
     replay.finish()
     np.testing.assert_array_equal(drawn, replayed)
-    others = [estimator(net, x, noise=SeededNoise(seed))[1] for seed in range(10)]
-    assert len(np.unique(others, axis=0)) > 5
+    others = [estimator(net, x, noise=SeededNoise(seed))[1] for seed in range(4)]
+    assert len(np.unique(others, axis=0)) > 2
     probes = recording.arrays[: estimator.probes]
     assert estimator.noise_size(FEATURES) == sum(probe[0].size for probe in probes)
     if estimator.probe == "rademacher":

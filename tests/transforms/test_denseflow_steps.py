@@ -107,6 +107,7 @@ def test_cross_unit_coupling_in_numbers():
     np.testing.assert_array_equal(step.decode(z), x)
 
 
+@pytest.mark.slow
 def test_what_a_cross_unit_coupling_sees():
     flow = CASES["cross_unit_block"].flow()
     block, x = flow.transform, tf.constant(CASES["cross_unit_block"].data())
