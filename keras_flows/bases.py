@@ -68,7 +68,7 @@ class StandardNormal(Independent):
 
     def terms(self, z: tf.Tensor) -> tf.Tensor:
         """The log-density of every number, nats, of the shape of z; they sum to log_prob."""
-        return -0.5 * (tf.square(z) + math.log(2.0 * math.pi))
+        return _normal_terms(z)
 
     def sample(
         self,
@@ -137,8 +137,7 @@ class ChannelNormal(Independent):
     def terms(self, z: tf.Tensor) -> tf.Tensor:
         """The log-density of every number, nats, of the shape of z; they sum to log_prob."""
         log_scale = tf.convert_to_tensor(self.log_scale)
-        e = self.standardized(z)
-        return -(0.5 * (tf.square(e) + math.log(2.0 * math.pi)) + log_scale)
+        return _normal_terms(self.standardized(z)) - log_scale
 
     def sample(
         self,
@@ -192,8 +191,7 @@ class NormalWithCircles(Independent):
 
     def terms(self, z: tf.Tensor) -> tf.Tensor:
         """The log-density of every number, nats, of the shape of z; they sum to log_prob."""
-        normal = -0.5 * (tf.square(z) + math.log(2.0 * math.pi))
-        return self._by_kind(tf.constant(-math.log(2.0 * math.pi), z.dtype), normal)
+        return self._by_kind(tf.constant(-math.log(2.0 * math.pi), z.dtype), _normal_terms(z))
 
     def sample(
         self,
@@ -213,3 +211,8 @@ class NormalWithCircles(Independent):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "circles": self.circles}
+
+
+def _normal_terms(e):
+    """The log-density of standard normal numbers, nats."""
+    return -0.5 * (tf.square(e) + math.log(2.0 * math.pi))

@@ -15,22 +15,23 @@ DEQUANTIZATIONS = {
 }
 
 
-def divisible_shape(given: Any, factor: int, what: str) -> tuple[int, ...]:
+def divisible_shape(given: Any, factor: int | tuple[int, int], what: str) -> tuple[int, ...]:
     """The shape of images whose sides are divisible by a factor, as a tuple.
 
     Args:
         given: What was given for it.
-        factor: Of the sides.
+        factor: Of both sides, or one of the height and one of the width.
         what: The flow, for the message.
 
     Raises:
         ValueError: If it is none.
     """
     shape = checks.event_shape(given)
-    if len(shape) != 3 or shape[0] % factor or shape[1] % factor:
+    rows, columns = factor if isinstance(factor, tuple) else (factor, factor)
+    if len(shape) != 3 or shape[0] % rows or shape[1] % columns:
         raise ValueError(
-            f"{what} takes images (height, width, channels) whose height and width are divisible "
-            f"by {factor}; got {shape}."
+            f"{what} takes images (height, width, channels) whose height is divisible by {rows} "
+            f"and whose width by {columns}; got {shape}."
         )
     return shape
 

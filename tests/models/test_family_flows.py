@@ -25,17 +25,17 @@ from tests.registry import move_weights
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Glow((6, 4, 1), 2), "A Glow of 2 levels takes images.*divisible by 4; got"),
+        (lambda: Glow((6, 4, 1), 2), "A Glow of 2 levels takes images.*divisible by 4 and .* by 4; got"),
         (lambda: Glow((4,), 2), "A Glow of 2 levels takes images"),
         (lambda: Glow((4, 4, 1), 1, width=0), "width must be an integer, at least 1; got 0"),
         (lambda: ImageRealNVP((6, 4, 1)), "A Real NVP of 2 scales takes images.*divisible by 4"),
-        (lambda: FlowPlusPlus((4, 6, 1)), "width divisible by 4, for alternate columns"),
+        (lambda: FlowPlusPlus((4, 6, 1)), "height is divisible by 2 and whose width by 4"),
         (lambda: FlowPlusPlus((4, 4, 1), (1, 1)), "a number for each of three parts"),
         (
             lambda: FlowPlusPlus((2, 4, 1), (1, 1, 1), 5, 1, 2, 2, "uniform"),
             "heads share the channels: 5 is not divisible by 2",
         ),
-        (lambda: VFlow((4, 6, 1)), "width divisible by 4, for alternate columns"),
+        (lambda: VFlow((4, 6, 1)), "height is divisible by 2 and whose width by 4"),
         (lambda: VFlow((4, 4, 1), couplings=(1, 1)), "a number for each of four parts"),
         (lambda: MaCow((4, 4, 1), (1, 1), (2, 2)), r"steps\[0\] has to be 0 for an image"),
         (lambda: MaCow((4, 4, 2), (1, 1), (2,)), "one entry for every level"),

@@ -77,12 +77,8 @@ class FlowPlusPlus(ModelFlow):
         checks.counts(couplings, "couplings, their numbers in the three parts,")
         if len(couplings) != 3:
             raise ValueError(f"couplings has a number for each of three parts; got {couplings}.")
-        height, width_of_image, channels = divisible_shape(event_shape, 2, "A Flow++")
-        if width_of_image % 4:
-            raise ValueError(
-                f"A Flow++ takes images of a width divisible by 4, for alternate columns after the "
-                f"squeeze; got {(height, width_of_image, channels)}."
-            )
+        # Alternate columns come after the squeeze.
+        height, width_of_image, channels = divisible_shape(event_shape, (2, 4), "A Flow++")
         squeezed = (height // 2, width_of_image // 2, 4 * channels)
         sizes: dict[str, Any] = {
             "width": width,

@@ -80,12 +80,8 @@ class VFlow(ModelFlow):
         checks.counts(couplings, "couplings, their numbers in the four parts,")
         if len(couplings) != 4:
             raise ValueError(f"couplings has a number for each of four parts; got {couplings}.")
-        height, columns, channels = divisible_shape(event_shape, 2, "A VFlow")
-        if columns % 4:
-            raise ValueError(
-                "A VFlow takes images of a width divisible by 4, for alternate columns after the "
-                f"squeeze; got {(height, columns, channels)}."
-            )
+        # Alternate columns come after the squeeze.
+        height, columns, channels = divisible_shape(event_shape, (2, 4), "A VFlow")
         own = {"width": width, "components": components, "heads": heads}
         noise = Augmentation(extra, **{**own, **(augmentation or {})}, dtype=policy)
         size = checks.context_size(context_shape, context_embedding)
