@@ -4,9 +4,9 @@ import typing
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_flows.zoo import card as _card
 from keras_flows.zoo import handles as _handles
 from keras_flows.zoo import metadata as _metadata
+from keras_flows.zoo.card import card as card
 from keras_flows.zoo.upload import upload as upload
 
 if typing.TYPE_CHECKING:
@@ -46,14 +46,6 @@ def show(handle: str | Path) -> _metadata.Metadata:
         A `keras_flows.zoo.metadata.Metadata`.
     """
     return _metadata.read(_handles.resolve(handle))
-
-
-def card(handle: str | Path) -> str:
-    """The model card of a preset, Markdown; arguments and errors as in `load`."""
-    from keras_flows.errors import PresetError
-    from keras_flows.files import read_text
-
-    return read_text(_handles.resolve(handle) / _card.FILE, "preset", PresetError)
 
 
 def load(handle: str | Path) -> "Flow":

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import yaml
 
-from keras_flows.zoo import known_data, scope
+from keras_flows.errors import PresetError
+from keras_flows.files import read_text
+from keras_flows.zoo import handles, known_data, scope
 
 FILE = "README.md"
 _MEANING = {
@@ -14,6 +17,11 @@ _MEANING = {
     "lower_bound": "lower bounds on log-likelihoods",
     "biased": "biased estimates of log-likelihoods",
 }
+
+
+def card(handle: str | Path) -> str:
+    """The model card of a preset, Markdown; arguments and errors as in `keras_flows.zoo.load`."""
+    return read_text(handles.resolve(handle) / FILE, "preset", PresetError)
 
 
 def render(metadata, picture=None, handle=None):
