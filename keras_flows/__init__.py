@@ -1,6 +1,7 @@
 """Normalizing flows for Keras 3 on TensorFlow: pretrained, trainable, exportable."""
 
 import importlib
+import importlib.util
 import os
 import pathlib
 import sys
@@ -17,6 +18,17 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
 
 _moved.install()
 
+
+def _without_tensorflow():
+    """Whether this process does without TensorFlow: it is not installed, or not to be loaded.
+
+    `KERAS_FLOWS_RUNTIME=onnx` says so of a process that scores by onnxruntime alone.
+    """
+    if os.environ.get("KERAS_FLOWS_RUNTIME") == "onnx":
+        return True
+    return importlib.util.find_spec("tensorflow") is None
+
+
 # Imported when first used: some bring TFP, tf2onnx, matplotlib or data libraries.
 _PACKAGES = (
     "bases",
@@ -30,6 +42,7 @@ _PACKAGES = (
     "noise",
     "numerics",
     "plot",
+    "stream",
     "tfp",
     "training",
     "transforms",
@@ -43,6 +56,7 @@ _NAMES = {
     "LipschitzError": "errors",
     "NonFiniteError": "errors",
     "PresetError": "errors",
+    "StreamError": "errors",
 }
 
 
@@ -67,6 +81,6 @@ def _is_command():
 
 # A command does without TensorFlow where it can. Everywhere else all classes are imported at once:
 # Keras reads from files only what is registered.
-if not _is_command():
+if not _is_command() and not _without_tensorflow():
     importlib.import_module("keras_flows.models")
     importlib.import_module("keras_flows.training")

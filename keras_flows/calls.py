@@ -183,7 +183,7 @@ class Caller:
             seed: An integer or pair of integers; None for fresh draws.
             training: Passed on.
             direction: See `checked`.
-            extra: More tensors for the function, behind the others.
+            extra: More tensors for the function, behind the others: numbers, or one row an example.
             explain: Whether a NaN in the result is an error.
 
         Returns:
@@ -227,9 +227,15 @@ class Caller:
                 context = rest.pop(0) if with_context else None
                 return function(flow, x, context, noise, training, *rest)
 
+            # Of any number of examples, but for the seed and for single numbers.
             signature = [
-                tf.TensorSpec(t.shape if t is s else (None, *t.shape[1:]), t.dtype)
-                for t, s in zip(given, (None, *seed, *([None] * with_context), *extra), strict=True)
+                tf.TensorSpec(
+                    t.shape
+                    if t.shape.rank == 0 or any(t is s for s in seed)
+                    else (None, *t.shape[1:]),
+                    t.dtype,
+                )
+                for t in given
             ]
             traced = tf.function(compiled, input_signature=signature, autograph=False)
             # The concrete function: TensorFlow takes functions of one line of code for one that is

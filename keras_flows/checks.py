@@ -1,14 +1,19 @@
-"""Checks of what people pass in, with errors that say what was given and what is needed."""
+"""Checks of what people pass in, with errors that say what was given and what is needed.
+
+TensorFlow is imported by the checks of tensors alone: tables are read and exports run without it.
+"""
 
 import difflib
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import keras
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 DTYPES = ("float32", "float64")
 TINY, LARGE = sys.float_info.min, sys.float_info.max
@@ -128,7 +133,7 @@ def counts(values: Any, name: str) -> None:
         count(value, f"Every number in {name}")
 
 
-def precision(layer: keras.layers.Layer) -> None:
+def precision(layer: "keras.layers.Layer") -> None:
     """Checks that a flow or a transform computes in float32 or float64."""
     policy = layer.dtype_policy
     if policy.compute_dtype != policy.variable_dtype or policy.name not in DTYPES:
@@ -160,7 +165,7 @@ def _is_integer(n):
     return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 
-def build_once(layer: keras.layers.Layer, input_shape: tuple) -> None:
+def build_once(layer: "keras.layers.Layer", input_shape: tuple) -> None:
     """Builds a layer for an input shape, unless it was built before, as deserialised ones are."""
     if not layer.built:
         layer.build(input_shape)
@@ -176,6 +181,8 @@ def build_once(layer: keras.layers.Layer, input_shape: tuple) -> None:
 
 def _tensor(value, dtype, name):
     """A tensor of real numbers, cast to the dtype of the flow."""
+    import tensorflow as tf
+
     if not tf.is_tensor(value):
         try:
             value = np.asarray(value)
@@ -189,6 +196,8 @@ def _tensor(value, dtype, name):
 
 
 def _finite(value, name):
+    import tensorflow as tf
+
     if not tf.executing_eagerly() or value.dtype.is_integer:
         return
     finite = tf.math.is_finite(tf.reshape(value, (len(value), -1)))
@@ -200,8 +209,10 @@ def _finite(value, name):
         )
 
 
-def batch_shape(given: tuple | tf.TensorShape, shape: tuple[int, ...], name: str) -> None:
+def batch_shape(given: "tuple | tf.TensorShape", shape: tuple[int, ...], name: str) -> None:
     """Checks that `given` can be the shape of a nonempty batch of examples of `shape`."""
+    import tensorflow as tf
+
     given = tf.TensorShape(given)
     needed = f"(batch, {', '.join(map(str, shape))})"
     if given.rank != len(shape) + 1:
@@ -216,15 +227,17 @@ def batch_shape(given: tuple | tf.TensorShape, shape: tuple[int, ...], name: str
 def batch(
     value: Any,
     shape: tuple[int, ...],
-    dtype: str | tf.DType,
+    dtype: "str | tf.DType",
     name: str,
     finite: bool = True,
-) -> tf.Tensor:
+) -> "tf.Tensor":
     """A nonempty batch of examples of the given shape, all numbers finite unless told otherwise.
 
     Returns:
         A tensor `(batch, *shape)` of the given dtype.
     """
+    import tensorflow as tf
+
     value = _tensor(value, dtype, name)
     if value.shape.rank is not None:
         batch_shape(value.shape, shape, name)
@@ -239,6 +252,8 @@ def labels(value: Any, number: int) -> Any:
 
     Eagerly anything else is an error; in a graph it becomes -1, which `Flow.embed` makes NaN.
     """
+    import tensorflow as tf
+
     if not tf.is_tensor(value):
         value = np.asarray(value)
     kind = np.dtype(value.dtype.as_numpy_dtype if tf.is_tensor(value) else value.dtype).kind
@@ -261,11 +276,11 @@ def labels(value: Any, number: int) -> Any:
 def context(
     value: Any,
     shape: tuple[int, ...] | None,
-    x: tf.Tensor,
-    dtype: str | tf.DType,
+    x: "tf.Tensor",
+    dtype: "str | tf.DType",
     finite: bool = True,
     number: int | None = None,
-) -> tf.Tensor | None:
+) -> "tf.Tensor | None":
     """The context of every example of x, or None for a flow without context.
 
     Args:
@@ -279,6 +294,8 @@ def context(
     Returns:
         A tensor `(batch, *shape)`, or None.
     """
+    import tensorflow as tf
+
     if shape is None:
         if value is not None:
             raise ValueError("This flow has no context; got one. Leave `context` out.")
@@ -305,7 +322,7 @@ def context(
 
 
 def context_size(
-    context_shape: tuple[int, ...] | None, embedding: keras.layers.Layer | None
+    context_shape: tuple[int, ...] | None, embedding: "keras.layers.Layer | None"
 ) -> int | None:
     """The size of the context vector that the networks see, None without a context."""
     if context_shape is None:

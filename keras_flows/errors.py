@@ -17,5 +17,9 @@ class PresetError(ValueError):
     """A preset that cannot be found, or whose files are not what its metadata says."""
 
 
+class StreamError(ValueError):
+    """A folder of scores that is of another run, incomplete, or was changed."""
+
+
 class ExportError(ValueError):
     """An export that has no such form, disagrees with its flow, or was damaged since."""

@@ -126,12 +126,14 @@ def examples(flow, data, context=None, columns=None, header=None, split=None, da
     if columns is not None or header is not None:
         raise ValueError("--columns and --header are for tables; images have neither.")
     split = split or (None if Path(data).expanduser().is_dir() else "test")
-    images, contexts = _read_images(flow, data, split, data_dir, context)
+    images, contexts = read_images(flow, data, split, data_dir, context)
     return images.pixels, contexts, images.name
 
 
-def _read_images(flow, name, split, data_dir, context):
+def read_images(flow, name, split, data_dir, context):
     """A data set of images as the flow takes them: of its size, with its number of bits.
+
+    The flow may be a `keras_flows.stream.Takes`, which says the same.
 
     Returns:
         The `keras_flows.data.Images`, and their contexts: from a file, or the data set's labels.

@@ -12,6 +12,7 @@ import rich.console
 import rich.markup
 import rich.progress
 import rich.table
+import rich.text
 import typer
 
 app = typer.Typer(
@@ -67,6 +68,12 @@ def command(function):
 
 def _in_words(error):
     """The message of an error, without the number that the system has for it."""
+    if isinstance(error, ModuleNotFoundError) and error.name in ("keras", "tensorflow"):
+        return (
+            "This needs TensorFlow and Keras, which are not installed here: pip install "
+            "keras-flows. Without them, `score`, `detect` and `encode` take an exported folder "
+            "with --runtime onnx."
+        )
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     return f"{error.strerror}{'' if error.filename is None else f': {error.filename}'}"
@@ -94,36 +101,59 @@ def say(text):
     err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def say_out_of_range(reasons, means):
-    """Lines on the first rows that are outside of the range of a column, and what that means."""
-    for row, reason in list(reasons.items())[:5]:
+def say_out_of_range(reasons, count, means):
+    """Lines on rows that are outside of the range of a column, and what that means.
+
+    Args:
+        reasons: Of the first of them what is wrong, by row.
+        count: How many there are.
+        means: What that means for their results.
+    """
+    shown = list(reasons.items())[:5]
+    for row, reason in shown:
         say(f"row {row} (counted from 0) is out of range, its {means}: {reason}")
-    if len(reasons) > 5:
-        say(f"and {len(reasons) - 5:,} more rows are out of range")
+    if count > len(shown):
+        say(f"and {count - len(shown):,} more rows are out of range")
 
 
 @contextlib.contextmanager
-def working(title, total=None):
+def working(title, total=None, unit=None):
     """Shows that a command works: a bar on a terminal, elsewhere a line now and then.
 
     Args:
         title: What is done.
         total: How many steps it has, where that is known.
+        unit: What the steps are, where their rate says something.
 
     Yields:
-        An object with `advance(n=1)` and `describe(title)`.
+        An object with `advance(n=1)`, `skip(n)` for steps that were done before, and
+        `describe(title)`.
     """
-    with (_Bar if err.is_terminal else _Lines)(title, total) as progress:
+    with (_Bar if err.is_terminal else _Lines)(title, total, unit) as progress:
         yield progress
+
+
+class _Rate(rich.progress.ProgressColumn):
+    """How many steps are done in a second."""
+
+    def __init__(self, unit):
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task):
+        speed = task.finished_speed or task.speed
+        return rich.text.Text("" if speed is None else f"{speed:,.0f} {self._unit}/s")
 
 
 class _Bar:
     """A progress bar on a terminal."""
 
-    def __init__(self, title, total):
+    def __init__(self, title, total, unit):
         columns = rich.progress.Progress.get_default_columns()
-        if total is not None:
+        if total is not None or unit is not None:
             columns = (*columns, rich.progress.MofNCompleteColumn())
+        if unit is not None:
+            columns = (*columns, _Rate(unit))
         self._progress = rich.progress.Progress(*columns, console=err, transient=True)
         self._task = self._progress.add_task(title, total=total)
 
@@ -137,6 +167,9 @@ class _Bar:
     def advance(self, n=1):
         self._progress.advance(self._task, n)
 
+    def skip(self, n):
+        self._progress.reset(self._task, completed=n)
+
     def describe(self, title):
         self._progress.update(self._task, description=title)
 
@@ -144,8 +177,9 @@ class _Bar:
 class _Lines:
     """A line when the work starts, and every `EVERY` seconds while it goes on."""
 
-    def __init__(self, title, total):
-        self._title, self._total, self._done = title, total, 0
+    def __init__(self, title, total, unit):
+        self._title, self._total, self._unit = title, total, unit
+        self._done = self._skipped = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -162,10 +196,27 @@ class _Lines:
     def advance(self, n=1):
         self._done += n
 
+    def skip(self, n):
+        self._skipped = n
+
     def describe(self, title):
         self._title = title
 
     def _run(self):
         while not self._ended.wait(EVERY):
-            count = "" if self._total is None else f": {self._done:,} of {self._total:,}"
-            say(f"{self._title}{count}, after {time.monotonic() - self._began:.0f} s")
+            say(self.line(time.monotonic() - self._began))
+
+    def line(self, seconds):
+        """What is said after so many seconds."""
+        done = self._skipped + self._done
+        parts = [f"{done:,} of {self._total:,}" if self._total is not None else f"{done:,}"]
+        if self._unit is not None:
+            parts[0] += f" {self._unit}"
+            rate = self._done / seconds
+            if rate > 0:
+                parts.append(f"{rate:,.0f} {self._unit}/s")
+            if rate > 0 and self._total is not None:
+                parts.append(f"{(self._total - done) / rate:,.0f} s left")
+        elif self._total is None:
+            return f"{self._title}, after {seconds:.0f} s"
+        return f"{self._title}: {', '.join(parts)}, after {seconds:.0f} s"

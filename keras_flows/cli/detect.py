@@ -5,10 +5,19 @@ from typing import Annotated
 
 import typer
 
-from keras_flows.cli.arguments import Columns, Context, DataDir, Handle, Header, Json, Output
-from keras_flows.cli.arguments import arranged as _arranged
+from keras_flows.cli import streaming
+from keras_flows.cli.arguments import Columns, Context, DataDir, Handle, Header, Json
 from keras_flows.cli.arguments import examples as _examples
-from keras_flows.cli.console import command, print_json, print_table, say, say_out_of_range, working
+from keras_flows.cli.console import command, print_json, print_table, say, working
+from keras_flows.cli.streaming import (
+    Output,
+    PartRows,
+    Resume,
+    Rows,
+    Runtime,
+    RuntimeName,
+    Split,
+)
 
 _Examples = Annotated[
     str,
@@ -17,7 +26,6 @@ _Examples = Annotated[
         "`evaluate`; - for text on standard input"
     ),
 ]
-_Split = Annotated[str | None, typer.Option(help="Of a data set (test by default), or a subfolder")]
 
 
 @command
@@ -27,7 +35,7 @@ def calibrate(
     context: Context = None,
     columns: Columns = None,
     header: Header = None,
-    split: _Split = None,
+    split: Split = None,
     data_dir: DataDir = None,
     statistic: Annotated[
         str, typer.Option(help="What the scores are: log_prob, typicality, latent_norm, complexity")
@@ -77,64 +85,77 @@ def calibrate(
 @command
 def detect(
     handle: Handle,
-    new: _Examples,
+    new: Rows,
     context: Context = None,
     columns: Columns = None,
     header: Header = None,
-    split: _Split = None,
+    split: Split = None,
     data_dir: DataDir = None,
     alpha: Annotated[
-        float, typer.Option(help="The rate at which examples like the held-out ones are flagged")
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="The rate at which examples like the held-out ones are flagged: 0.01, or that of "
+            "the export"
+        ),
+    ] = None,
     fdr: Annotated[
         float | None,
         typer.Option(help="Also the discoveries at this false-discovery rate, all data together"),
     ] = None,
+    runtime: Runtime = RuntimeName.keras,
     output: Output = None,
+    resume: Resume = False,
+    part_rows: PartRows = None,
     as_json: Json = False,
 ):
     """Score, p-value and flag of every example; CSV on standard output unless -o names a file.
 
-    The flow must be calibrated, as `fit` and `calibrate` leave it.
+    The flow must be calibrated, as `fit` and `calibrate` leave it. Rows are scored as they are
+    read. Into a folder they go in parts, and --resume goes on after a kill.
     """
-    from keras_flows import detect as detection
-    from keras_flows import zoo
     from keras_flows.data import tables
-    from keras_flows.detect.decision import calibration_of
 
-    tables.check_output(output, axes=1)
+    streaming.check_output(output, 1, resume, part_rows)
     if as_json and output is None:
         raise ValueError("--json prints a summary: name a file for the decisions by --output.")
-    flow = zoo.load(handle)
-    calibration = calibration_of(flow)
-    for level, name in ((alpha, "alpha"), (fdr, "fdr")):
-        if level is not None:
-            calibration.check_level(level, name)
-    contexts = None
-    if flow.schema is None:
-        rows, contexts, _ = _examples(flow, new, context, columns, header, split, data_dir)
-    else:
-        rows = _arranged(flow, new, context, columns, header)
-    with working(f"compiling, then scoring {len(rows):,} examples"):
-        made = detection.decide(flow, rows, alpha, fdr, contexts)
-    columns_of_file = {"score": made.score, "p_value": made.p_value, "flag": made.flag}
-    if made.discovery is not None:
-        columns_of_file["discovery"] = made.discovery
-    tables.write(output, columns_of_file)
-    say_out_of_range(made.reasons, "score infinite")
+    if alpha is None and runtime is RuntimeName.keras:
+        alpha = 0.01
+    scorer = streaming.scorer_of(runtime, handle, "detect", alpha=alpha, fdr=fdr)
+    alpha = scorer.options["alpha"]
+    rows = streaming.open_rows(scorer, new, context, columns, header, split, data_dir)
+    said = {"columns": columns, "header": header}
+    made = streaming.score_rows(scorer, rows, output, resume, part_rows, "score infinite", said)
+    discoveries = made.discoveries
+    if made.arrays is not None:
+        written = dict(made.arrays)
+        if fdr is not None:
+            written["discovery"] = _discovered(written["p_value"], fdr)
+            discoveries = int(written["discovery"].sum())
+        tables.write(output, written)
     counts: dict[str, float | None] = {
-        "rows": len(rows),
-        "flagged": int(made.flag.sum()),
+        "rows": made.rows,
+        "flagged": made.flagged,
         "alpha": alpha,
+        "out_of_range": made.out_of_range,
     }
-    counts["out_of_range"] = len(made.reasons)
-    if made.discovery is not None:
-        counts |= {"discoveries": int(made.discovery.sum()), "fdr": fdr}
+    if fdr is not None:
+        counts |= {"discoveries": discoveries, "fdr": fdr}
     if as_json:
         print_json({"output": str(output), **counts})
         return
-    flagged = f"{counts['flagged']:,} of {len(rows):,} rows flagged at alpha = {alpha:g}"
-    expected = f"{alpha * len(rows):.1f} expected of rows like the held-out ones"
+    flagged = f"{made.flagged:,} of {made.rows:,} rows flagged at alpha = {alpha:g}"
+    expected = f"{alpha * made.rows:.1f} expected of rows like the held-out ones"
     say(f"{flagged} ({expected})")
-    if made.discovery is not None:
-        say(f"{counts['discoveries']:,} discoveries at a false-discovery rate of {fdr:g}")
+    if fdr is not None:
+        say(f"{discoveries:,} discoveries at a false-discovery rate of {fdr:g}")
+
+
+def _discovered(p_values, fdr):
+    """Which rows are discoveries; see `keras_flows.detect.benjamini_hochberg`."""
+    import numpy as np
+
+    from keras_flows.stream import parts
+
+    counted = dict(zip(*np.unique(p_values, return_counts=True), strict=True))
+    found = parts.discoveries(counted, fdr)
+    return p_values <= found["p_value"]

@@ -1,15 +1,23 @@
-"""Commands that use a flow: sample, score, evaluate."""
+"""Commands that use a flow: sample, score, encode, evaluate."""
 
 from typing import Annotated
 
 import typer
 
-from keras_flows.cli.arguments import Columns, Context, Data, DataDir, Handle, Header, Json, Output
-from keras_flows.cli.arguments import arranged as _arranged
+from keras_flows.cli import arguments, streaming
+from keras_flows.cli.arguments import Columns, Context, DataDir, Handle, Header, Json
 from keras_flows.cli.arguments import examples as _examples
-from keras_flows.cli.arguments import read as _read
 from keras_flows.cli.arguments import read_sample_contexts as _read_sample_contexts
-from keras_flows.cli.console import command, print_json, print_table, say, say_out_of_range, working
+from keras_flows.cli.console import command, print_json, print_table, say, working
+from keras_flows.cli.streaming import (
+    Output,
+    PartRows,
+    Resume,
+    Rows,
+    Runtime,
+    RuntimeName,
+    Split,
+)
 
 
 @command
@@ -20,7 +28,7 @@ def sample(
     temperature: Annotated[float, typer.Option(help="Factor on the base deviation", min=0)] = 1.0,
     context: Context = None,
     header: Header = None,
-    output: Output = None,
+    output: arguments.Output = None,
 ):
     """Draw samples; CSV on standard output unless --output names a file."""
     from keras_flows import zoo
@@ -43,42 +51,71 @@ def sample(
 @command
 def score(
     handle: Handle,
-    data: Data,
+    data: Rows,
     context: Context = None,
     columns: Columns = None,
     header: Header = None,
-    seed: Annotated[int, typer.Option(help="Of the draws of a stochastic log_prob")] = 0,
+    split: Split = None,
+    data_dir: DataDir = None,
+    seed: Annotated[int, typer.Option(help="Of the draws of a stochastic log_prob", min=0)] = 0,
+    runtime: Runtime = RuntimeName.keras,
     output: Output = None,
+    resume: Resume = False,
+    part_rows: PartRows = None,
 ):
-    """Score examples by log_prob, in nats; CSV on standard output unless --output is given."""
+    """Score examples by log_prob, in nats; CSV on standard output unless --output is given.
+
+    Rows are scored as they are read. Into a folder they go in parts, and --resume goes on after a
+    kill.
+    """
+    from keras_flows.data import tables
+
+    streaming.check_output(output, 1, resume, part_rows)
+    scorer = streaming.scorer_of(runtime, handle, "score", seed=seed)
+    rows = streaming.open_rows(scorer, data, context, columns, header, split, data_dir)
+    said = {"columns": columns, "header": header}
+    made = streaming.score_rows(scorer, rows, output, resume, part_rows, "log_prob -inf", said)
+    if made.arrays is not None:
+        tables.write(output, made.arrays)
+
+
+@command
+def encode(
+    handle: Handle,
+    data: Rows,
+    context: Context = None,
+    columns: Columns = None,
+    header: Header = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    seed: Annotated[int, typer.Option(help="Of the draws of a stochastic encoding", min=0)] = 0,
+    runtime: Runtime = RuntimeName.keras,
+    output: Output = None,
+    resume: Resume = False,
+    part_rows: PartRows = None,
+):
+    """Encode examples, data to latent; CSV on standard output unless --output is given.
+
+    As in `score`, rows are encoded as they are read.
+    """
+    from keras_flows.data import tables
+
+    streaming.check_output(output, 2, resume, part_rows)
+    scorer = streaming.scorer_of(runtime, handle, "encode", seed=seed)
+    if "z" in scorer.columns:  # each latent an array
+        streaming.check_output(output, 3, resume, part_rows)
+    rows = streaming.open_rows(scorer, data, context, columns, header, split, data_dir)
+    said = {"columns": columns, "header": header}
+    made = streaming.score_rows(scorer, rows, output, resume, part_rows, "no latent", said)
+    if made.arrays is not None:
+        tables.write(output, made.arrays if "z" in made.arrays else {"z": _matrix(made.arrays)})
+
+
+def _matrix(columns):
+    """Columns as one array."""
     import numpy as np
 
-    from keras_flows import zoo
-    from keras_flows.data import tables
-    from keras_flows.measure import evaluation as scores
-
-    tables.check_output(output, axes=1)
-    flow = zoo.load(handle)
-    inside: np.ndarray | slice = slice(None)
-    if flow.schema is None:
-        x, contexts = _read(flow, data, context, columns, header)
-    else:
-        rows = _arranged(flow, data, context, columns, header)
-        x, contexts, inside = rows.x, rows.context, rows.inside
-        say_out_of_range(rows.reasons, "log_prob -inf")
-    log_probs = np.full(len(x), -np.inf, flow.compute_dtype)
-    if len(x[inside]):
-        contexts = None if contexts is None else contexts[inside]
-        with _scoring(len(x[inside])) as progress:
-            log_probs[inside] = scores.log_probs(
-                flow, x[inside], contexts, seed=seed, progress=progress.advance
-            )
-    tables.write(output, {"log_prob": log_probs})
-
-
-def _scoring(examples):
-    """Shows the progress of scoring; the first batch compiles the flow."""
-    return working("compiling, then scoring", examples)
+    return np.stack(list(columns.values()), axis=1)
 
 
 @command
@@ -116,7 +153,7 @@ def evaluate(
 
     flow = zoo.load(handle)
     x, contexts, title = _examples(flow, data, context, columns, header, split, data_dir)
-    with _scoring(len(x)) as progress:
+    with working("compiling, then scoring", len(x), "examples") as progress:
         result = scores.evaluate(
             flow, x, contexts, batch_size, seed, progress.advance, importance_samples, probes
         )

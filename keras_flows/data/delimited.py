@@ -11,9 +11,9 @@ import io
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -45,10 +45,31 @@ def read(path: str | Path, header: bool | None = None) -> "pd.DataFrame":
         ValueError: The table is empty or not well-formed, or it is not plain whether its first row
             is a header or which character separates its cells.
     """
-    import pandas as pd
+    return next(frames(layout(path, header)))
 
+
+class Layout(NamedTuple):
+    """How a table of text is written.
+
+    Attributes:
+        name: What it is called in messages.
+        again: A function that opens it, from its beginning.
+        separator: What separates its cells.
+        header: Whether its first row holds the names of the columns.
+        names: The names of the columns.
+    """
+
+    name: str
+    again: Callable[[], contextlib.AbstractContextManager[TextIO]]
+    separator: str
+    header: bool
+    names: list[str]
+
+
+def layout(path: str | Path, header: bool | None = None) -> Layout:
+    """How a table of text is written; arguments and errors are those of `read`."""
     name = "standard input" if str(path) == "-" else str(path)
-    try:
+    with _well_formed(name):
         again = opener(path)
         with again() as file:
             line = next((line for line in file if line.strip()), None)
@@ -58,18 +79,78 @@ def read(path: str | Path, header: bool | None = None) -> "pd.DataFrame":
         with again() as file:
             first = next(row for row in csv.reader(file, delimiter=separator) if any(row))
         cells = [cell.strip() for cell in first]
-        header = _has_header(name, cells, header)
-        with again() as file, warnings.catch_warnings():
-            # A row longer than the header would otherwise be cut with no more than a warning.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(file, sep=separator, header=0 if header else None, index_col=False)
+        named = _has_header(name, cells, header)
+    names = cells if named else [str(i) for i in range(len(cells))]
+    return Layout(name, again, separator, named, names)
+
+
+def frames(
+    table: Layout, rows: int | None = None, columns: Sequence[str] | None = None, **options: Any
+) -> Iterator["pd.DataFrame"]:
+    """The rows of a table of text, a number of them at a time.
+
+    Args:
+        table: See `layout`.
+        rows: How many at a time, the last ones excepted; None for all at once.
+        columns: The columns to read, in this order; all by default.
+        **options: More arguments of `pandas.read_csv`.
+
+    Yields:
+        A `pandas.DataFrame` each; one without rows where the table has none.
+
+    Raises:
+        ImportError: pandas is not installed.
+        ValueError: The table is not well-formed.
+    """
+    import pandas as pd
+
+    reading: dict[str, Any] = {
+        "sep": table.separator,
+        "header": 0 if table.header else None,
+        "index_col": False,
+        **options,
+    }
+    with table.again() as file:
+        parts = _parts(file, rows, reading)
+        while True:
+            with _well_formed(table.name), warnings.catch_warnings():
+                # A row longer than the header would otherwise be cut with no more than a warning.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = next(parts, None)
+            if frame is None:
+                return
+            if frame.shape[1] != len(table.names):
+                raise ValueError(
+                    f"{table.name} is not a well-formed table of text: its first row has "
+                    f"{len(table.names)} cells, others {frame.shape[1]}."
+                )
+            frame.columns = table.names
+            yield frame if columns is None else frame[list(columns)]
+
+
+def _parts(file, rows, reading):
+    """The frames of an open file."""
+    import pandas as pd
+
+    if rows is None:
+        yield pd.read_csv(file, **reading)
+        return
+    # Not by parts of a column: its type would then depend on where these end.
+    yield from pd.read_csv(file, **reading, chunksize=rows, low_memory=False)
+
+
+@contextlib.contextmanager
+def _well_formed(name):
+    """Turns what is raised for tables that are not into one error."""
+    import pandas as pd
+
+    try:
+        yield
     except (
         *(pd.errors.ParserError, pd.errors.ParserWarning, csv.Error),
         *(UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error),
     ) as error:
         raise ValueError(f"{name} is not a well-formed table of text: {error}") from error
-    frame.columns = cells if header else [str(i) for i in range(frame.shape[1])]
-    return frame
 
 
 def write(path: Path, columns: Mapping[str, np.ndarray]) -> None:

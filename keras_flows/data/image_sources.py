@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_flows import checks
-from keras_flows.data import photographs
+from keras_flows.data import photographs, pictures
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _DIGITS_TRAIN = 1500
 _DIGITS_CLASSES = 10
 
@@ -162,31 +161,13 @@ def _is_folder(source):
 
 
 def _folder(folder):
-    import tensorflow as tf
-
-    if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}.")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    if not paths:
-        raise FileNotFoundError(f"{folder} holds no images; they end in {', '.join(_SUFFIXES)}.")
+    found = pictures.paths(folder)
 
     def images():
-        for path in paths:
-            content = path.read_bytes()
-            if content.startswith(b"\x89PNG") and content[24:25] == b"\x10":
-                raise ValueError(f"{path} has 16 bits a channel; images of 8 bits are needed.")
-            try:
-                image = tf.io.decode_image(content, expand_animations=False)
-            except tf.errors.InvalidArgumentError as error:
-                raise ValueError(f"{path} cannot be read as an image: {error.message}") from error
-            if image.shape[-1] not in (1, 3):
-                raise ValueError(
-                    f"{path} has {image.shape[-1]} channels; grey or colour images without "
-                    "transparency are needed."
-                )
-            yield path, image.numpy()
+        for path in found:
+            yield path, pictures.decoded(path, path.read_bytes())
 
-    return _Stream(images, len(paths))
+    return _Stream(images, len(found))
 
 
 def _import_tfds():
@@ -304,7 +285,7 @@ def _collect(source, size, remedy="", drop=0, path=None):
     items = enumerate(source.images())
     for _, group in itertools.groupby(items, lambda item: (item[0] // 256, item[1][1].shape)):
         names, stored = zip(*(item for _, item in group), strict=True)
-        group = _resized(np.stack(stored), size)
+        group = pictures.resized(np.stack(stored), size)
         if result is None:
             shape = (source.count, *group.shape[1:])
             if path is None:
@@ -324,18 +305,3 @@ def _collect(source, size, remedy="", drop=0, path=None):
     if path is not None:
         result.flush()
     return result
-
-
-def _resized(x, size):
-    """The central parts of the aspect ratio of `size`, resized to it; uint8 to uint8."""
-    import tensorflow as tf
-
-    if size is None or x.shape[1:3] == size:
-        return x
-    height, width = x.shape[1:3]
-    scale = min(height / size[0], width / size[1])
-    inner = [max(1, round(side * scale)) for side in size]
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    x = x[:, top : top + inner[0], left : left + inner[1]]
-    smooth = tf.image.resize(x, size, method="bilinear", antialias=True).numpy()
-    return np.clip(np.rint(smooth), 0, 255).astype(np.uint8)

@@ -4,7 +4,7 @@ import csv
 import gzip
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,14 +87,28 @@ def read(source: Any) -> "pd.DataFrame":
             f"{name(source)} has names of {frame.columns.nlevels} levels; give its columns plain "
             "names."
         )
-    names = [str(column).strip() for column in frame.columns]
+    names = checked_names(name(source), frame.columns)
+    return frame.set_axis(names, axis=1).reset_index(drop=True)
+
+
+def checked_names(name: str, columns: Iterable[Any]) -> list[str]:
+    """The names of columns as text, without spaces around them.
+
+    Args:
+        name: Of the table, for the message.
+        columns: Their names.
+
+    Raises:
+        ValueError: If two are the same.
+    """
+    names = [str(column).strip() for column in columns]
     twice = [f"{n} ({names.count(n)} times)" for n in dict.fromkeys(names) if names.count(n) > 1]
     if twice:
         raise ValueError(
-            f"{name(source)}: several columns have the same name: {some(twice)}. Rename them, or "
+            f"{name}: several columns have the same name: {some(twice)}. Rename them, or "
             "remove all but one."
         )
-    return frame.set_axis(names, axis=1).reset_index(drop=True)
+    return names
 
 
 def _frame(source: Any, pd) -> "pd.DataFrame":

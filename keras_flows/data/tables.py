@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_flows.data import delimited
+from keras_flows.data.examples import check_array, finite_float32, numbers
 from keras_flows.files import UNREADABLE, check_place, check_room, complete_file
 
 SUFFIXES = (".npy", ".npz", *delimited.SUFFIXES, ".parquet")
@@ -61,18 +62,16 @@ def read(
         if columns is not None:
             raise ValueError(f"{path}: columns can be chosen in text and .parquet files only.")
         values = read_numpy(path)
-        if values.dtype.kind not in "iuf":
-            raise ValueError(f"{path} must hold real numbers, but its dtype is {values.dtype}.")
-        if values.shape[1:] != tuple(event_shape) or values.ndim == 0:
-            raise ValueError(
-                f"{path} must hold an array of shape {_rows_of(event_shape)}, "
-                f"but its shape is {values.shape}."
-            )
+        check_array(path, values, event_shape)
     else:
-        values = _read_columns(path, suffix, event_shape, columns, header)
+        with _needs_data_extra(path):
+            frame = _read_parquet(path) if suffix == ".parquet" else delimited.read(path, header)
+        name = "standard input" if str(path) == "-" else path
+        frame.columns = frame.columns.map(str)
+        values = numbers(name, frame, event_shape, columns)
     if len(values) == 0:
         raise ValueError(f"{path} is empty: it holds no rows.")
-    return _finite_float32(path, values)
+    return finite_float32(path, values)
 
 
 def check_output(path: str | Path | None, axes: int) -> None:
@@ -185,10 +184,6 @@ def _needs_data_extra(path: str | Path):
         ) from error
 
 
-def _rows_of(event_shape: tuple[int, ...]) -> str:
-    return f"({', '.join(['n', *map(str, event_shape)])})"
-
-
 def read_numpy(path: str | Path) -> np.ndarray:
     """Reads the array of a .npy file, or the one of a .npz file that is alone or called "x".
 
@@ -223,42 +218,6 @@ def read_numpy(path: str | Path) -> np.ndarray:
     )
 
 
-def _read_columns(
-    path: str | Path,
-    suffix: str,
-    event_shape: tuple[int, ...],
-    columns: Sequence[str] | None,
-    header: bool | None,
-) -> np.ndarray:
-    with _needs_data_extra(path):
-        frame = _read_parquet(path) if suffix == ".parquet" else delimited.read(path, header)
-    path = "standard input" if str(path) == "-" else path
-    frame.columns = frame.columns.map(str)
-    if columns is not None:
-        missing = [name for name in columns if name not in frame.columns]
-        if missing:
-            raise ValueError(
-                f"{path} has no column {', '.join(missing)}. It has: {', '.join(frame.columns)}."
-            )
-        frame = frame[list(columns)]
-    width = int(np.prod(event_shape))
-    if frame.shape[1] != width:
-        raise ValueError(
-            f"{path} must have {width} columns for examples of shape {tuple(event_shape)}, but it "
-            f"has {frame.shape[1]}: {delimited.some(frame.columns)}. Choose among them with "
-            "columns (--columns)."
-        )
-    text = [
-        name
-        for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
-        if getattr(dtype, "kind", "O") not in "iuf"
-    ]
-    if text and len(frame):
-        names = delimited.some(text)
-        raise ValueError(f"{path} must hold numbers, but these columns do not: {names}.")
-    return frame.to_numpy(np.float64, na_value=np.nan).reshape(-1, *event_shape)
-
-
 def _read_parquet(path: str | Path):
     import pandas as pd
     import pyarrow as pa
@@ -267,19 +226,6 @@ def _read_parquet(path: str | Path):
         return pd.read_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} cannot be read as a Parquet file: {error}") from error
-
-
-def _finite_float32(path: str | Path, values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        result = values.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(result).reshape(len(result), -1).all(axis=1))
-    if bad.size:
-        raise ValueError(
-            f"{path} must hold finite float32 numbers, but {bad.size} of its {len(result)} rows "
-            f"hold a missing value, NaN, infinity or a number too large; the first is row {bad[0]} "
-            "(counted from 0, without the header)."
-        )
-    return result
 
 
 # --------------------------------------------------------------------- writing

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_flows.errors import ExportError
 from keras_flows.export import compare, cost, endpoints, graphs, manifest, record, score
+from keras_flows.export.describe import describe
 from keras_flows.files import check_place, complete_folder, sha256
 from keras_flows.zoo import parts
 
@@ -101,7 +102,7 @@ def export(flow, folder, form, seed, alpha=None):
             form.write(flow, exported, partial)
         except tf.errors.OpError as error:  # what TensorFlow makes of a full disk, for example
             raise ExportError(f"{folder} cannot be written: {error.message}.") from error
-        described = manifest.describe(
+        described = describe(
             flow,
             exported,
             form,
