@@ -27,7 +27,7 @@ PACKAGES = (
     "numerics",
     "plot",
 )
-PACKAGES += ("tfp", "training", "transforms", "transforms.columns", "transforms.maps")
+PACKAGES += ("stream", "tfp", "training", "transforms", "transforms.columns", "transforms.maps")
 PACKAGES += ("transforms.masks", "zoo", "")
 # Of these, what they define themselves.
 MODULES = ("bases", "noise", "training.recipe")

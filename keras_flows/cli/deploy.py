@@ -75,9 +75,16 @@ def export(
 
 @command
 def verify(
-    folder: Annotated[Path, typer.Argument(help="Folder of an export")], as_json: Json = False
+    folder: Annotated[Path, typer.Argument(help="Folder of an export, or of scores")],
+    as_json: Json = False,
 ):
-    """Check an exported folder: checksums, loading, recorded outputs, round trip."""
+    """Check an exported folder: checksums, loading, recorded outputs, round trip.
+
+    Of a folder of scores: that every row is in one part, and no part was changed.
+    """
+    if (folder / "_manifest.json").exists():
+        _verify_scores(folder, as_json)
+        return
     from keras_flows import export as exports
 
     report = exports.verify(folder)
@@ -85,6 +92,23 @@ def verify(
         print_json(_report_json(folder, report))
         return
     _print_checks(folder, report)
+
+
+def _verify_scores(folder, as_json):
+    """Checks a folder of scores, and prints what it holds."""
+    from keras_flows import stream
+
+    manifest = stream.verify(folder)
+    if as_json:
+        print_json({"folder": str(folder), **manifest.model_dump()})
+        return
+    rows = [
+        ("task", f"{manifest.task}, by {manifest.scored_by.name} ({manifest.scored_by.runtime})"),
+        ("input", manifest.input.name),
+        ("rows", f"{manifest.rows:,} in {len(manifest.parts):,} parts"),
+        ("likelihood", manifest.likelihood),
+    ]
+    print_table(f"{folder}: complete, and as it was written", ("", ""), rows)
 
 
 def _report_json(folder, report):

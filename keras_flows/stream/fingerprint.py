@@ -28,6 +28,12 @@ class Fingerprint(pydantic.BaseModel):
     sha256: str
 
 
+def state_of(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of files: while they are the same, nobody wrote into them."""
+    stats = [(path.name, path.stat()) for path in files]
+    return [(name, found.st_size, found.st_mtime_ns) for name, found in stats]
+
+
 class Watched:
     """Files that must not change while they are read.
 
@@ -42,14 +48,9 @@ class Watched:
 
     def __init__(self, name: str, files: Sequence[Path], base: Path | None = None):
         self._name, self._files, self._base = name, list(files), base
-        self._state = self._look()
+        self._state = state_of(self._files)
         self.fingerprint = self._read()
         self.check()
-
-    def _look(self):
-        """Sizes and times of the files: while they are the same, nobody wrote into them."""
-        stats = [path.stat() for path in self._files]
-        return [(found.st_size, found.st_mtime_ns, found.st_ino) for found in stats]
 
     def _read(self):
         size = sum(path.stat().st_size for path in self._files)
@@ -71,7 +72,7 @@ class Watched:
             ValueError: If they are not: what was read of them since may be of either.
         """
         try:
-            now = self._look()
+            now = state_of(self._files)
             if now == self._state:
                 return
             same = self._read() == self.fingerprint

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_flows.data import examples, pictures, sources
-from keras_flows.stream.fingerprint import Fingerprint, Watched, of_array, of_text
+from keras_flows.stream.fingerprint import Fingerprint, Watched, of_array, of_text, state_of
 from keras_flows.stream.stored import Array, Stored
 from keras_flows.stream.takes import Rows, Takes
 
@@ -47,6 +47,11 @@ class Input(abc.ABC):
         """Which contexts they have; None where these are among the data, or there are none."""
         return None
 
+    @property
+    def state(self) -> list[tuple[str, int, int]]:
+        """Names, sizes and times of the files: what is quick to compare."""
+        return []
+
     def check_unchanged(self) -> None:  # noqa: B027 (what is in memory stays as it is)
         """Checks that the data are what they were.
 
@@ -77,6 +82,10 @@ class InFiles(Input):
         if self._watched is None:
             self._watched = Watched(Path(self.name).name, self._files, self._base)
         return self._watched.fingerprint
+
+    @property
+    def state(self) -> list[tuple[str, int, int]]:
+        return state_of(self._files)
 
     def check_unchanged(self) -> None:
         if self._watched is not None:

@@ -56,20 +56,34 @@ def begin(
             "parts. Go on with them by --resume (resume=True), or choose another folder."
         )
     manifests.check_same(folder, there, wanted)
-    recorded = {part.name: part for part in there.parts}
-    parts = []
+    state = {"complete": False, "discoveries": None}
+    return there.model_copy(update={"parts": found(folder, there, note), **state})
+
+
+def found(
+    folder: Path, manifest: Manifest, note: Callable[[str], object] = lambda text: None
+) -> list[Part]:
+    """The parts of a run that are in its folder, complete.
+
+    Args:
+        folder: Of the run.
+        manifest: Of the run.
+        note: See `begin`.
+    """
+    recorded = {part.name: part for part in manifest.parts}
+    there = []
     for path in sorted(folder.glob(name_of(0).replace("00000", "*"))):
         part = recorded.pop(path.name, None)
         if part is None:
-            part = _unrecorded(path, there)
+            part = _unrecorded(path, manifest)
         elif sha256(path) != part.sha256:
             note(f"{path} is damaged: its SHA-256 differs. It is written again.")
             continue
         if part is not None:
-            parts.append(part)
+            there.append(part)
     for name in recorded:
         note(f"{folder / name} is gone. It is written again.")
-    return there.model_copy(update={"parts": parts, "complete": False, "discoveries": None})
+    return there
 
 
 def check_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_flows.files import locked
+from keras_flows.stream import manifest as manifests
 from keras_flows.stream import parts
 from keras_flows.stream.inputs import Input
 from keras_flows.stream.manifest import Manifest, Part
@@ -93,7 +94,7 @@ def in_memory(
     if not made:
         raise ValueError(f"{data.name} is empty: it holds no rows.")
     data.check_unchanged()
-    return {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+    return _together(made)
 
 
 def describe(scorer: Scorer, data: Input, part_rows: int | None = None, **options) -> Manifest:
@@ -130,6 +131,30 @@ def describe(scorer: Scorer, data: Input, part_rows: int | None = None, **option
         part_rows=part_rows,
         rows=data.rows,
     )
+
+
+def planned(
+    folder: Path,
+    scorer: Scorer,
+    data: Input,
+    resume: bool,
+    part_rows: int | None,
+    **options: object,
+) -> Manifest:
+    """The manifest of a run before it begins; one that goes on has parts of the size it has.
+
+    Args:
+        folder: Of the run.
+        scorer: See `describe`, like the other arguments.
+        data: See there.
+        resume: Whether the run goes on where it is there already.
+        part_rows: See there.
+        **options: See there.
+    """
+    wanted = describe(scorer, data, part_rows, **options)
+    if not resume or part_rows is not None or not (folder / manifests.FILE).exists():
+        return wanted
+    return wanted.model_copy(update={"part_rows": manifests.read_manifest(folder).part_rows})
 
 
 def run(
@@ -176,9 +201,7 @@ def run(
     """
     folder = Path(folder)
     outside = Outside() if outside is None else outside
-    wanted = describe(scorer, data, part_rows, **options)
-    if resume and part_rows is None:
-        wanted = _as_before(folder, wanted)
+    wanted = planned(folder, scorer, data, resume, part_rows, **options)
     parts.check_folder(folder)
     with locked(folder / ".lock", f"writes into {folder}"):
         manifest = parts.begin(folder, wanted, resume, note)
@@ -186,7 +209,7 @@ def run(
         for number, made, reasons in _made(scorer, data, manifest, progress):
             outside.add(reasons)
             data.check_unchanged()
-            part = parts.write_part(folder, manifest, number, made, counts(made, reasons))
+            part = write(folder, manifest, number, made, reasons)
             manifest = parts.record(folder, manifest, [part])
         rows = manifest.count("rows")
         if rows == 0:
@@ -194,25 +217,57 @@ def run(
         return parts.finish(folder, manifest, rows if data.rows is None else data.rows)
 
 
-def make_part(scorer: Scorer, data: Input, folder: Path, manifest: Manifest, number: int) -> Part:
-    """Scores one part of a run, wherever that is done, and writes it.
+# Of one part, wherever that is done -------------------------------------------------------------
+
+
+def rows_of(data: Input, manifest: Manifest, number: int) -> Rows:
+    """The rows of one part of a run.
 
     Args:
-        scorer: What scores the rows.
-        data: The rows.
+        data: All rows.
+        manifest: Of the run.
+        number: Of the part.
+
+    Raises:
+        ValueError: If they cannot be read.
+    """
+    return next(data.read(manifest.first_row(number), manifest.part_rows))
+
+
+def columns_of(scorer: Scorer, rows: Rows) -> dict[str, np.ndarray]:
+    """The scores of the rows of a part, `(n, …)` by name.
+
+    Raises:
+        ValueError: If a row cannot be scored.
+    """
+    return _together(list(batches(scorer, rows)))
+
+
+def write(
+    folder: Path,
+    manifest: Manifest,
+    number: int,
+    made: dict[str, np.ndarray],
+    reasons: dict[int, str],
+) -> Part:
+    """Writes the scores of a part.
+
+    Args:
         folder: Of the run.
         manifest: Of the run.
         number: Of the part.
+        made: Its scores.
+        reasons: What is wrong with its rows that are out of range.
 
     Returns:
         The `Part`, to be recorded in the manifest.
 
     Raises:
         OSError: If it cannot be written.
-        ValueError: If a row cannot be read or scored.
     """
-    ((_, made, reasons),) = _made(scorer, data, manifest, lambda rows: None, [number])
-    return parts.write_part(folder, manifest, number, made, counts(made, reasons))
+    flagged = {"flagged": int(made["flag"].sum())} if "flag" in made else {}
+    counts = {"out_of_range": len(reasons), **flagged}
+    return parts.write_part(folder, manifest, number, made, counts)
 
 
 def missing(manifest: Manifest) -> list[int]:
@@ -222,28 +277,13 @@ def missing(manifest: Manifest) -> list[int]:
     return [n for n in range(-(-manifest.rows // manifest.part_rows)) if n not in there]
 
 
-def counts(made: dict[str, np.ndarray], reasons: dict[int, str]) -> dict[str, int]:
-    """The `counts` of a part."""
-    flagged = {"flagged": int(made["flag"].sum())} if "flag" in made else {}
-    return {"out_of_range": len(reasons), **flagged}
-
-
-def _as_before(folder, wanted):
-    """The same with parts of the size that they have in a folder."""
-    from keras_flows.stream import manifest as manifests
-
-    if not (folder / manifests.FILE).exists():
-        return wanted
-    return wanted.model_copy(update={"part_rows": manifests.read_manifest(folder).part_rows})
-
-
-def _made(scorer, data, manifest, progress, numbers=None):
+def _made(scorer, data, manifest, progress):
     """The parts that are not there: the number, the columns, and the rows outside of a range."""
     size = manifest.part_rows
     reading = _reading(scorer, size)
     # Of data whose rows only reading them counts, a complete run knows the number.
     rows = manifest.rows if data.rows is None else data.rows
-    for first, last in _spans(manifest, rows) if numbers is None else [(n, n) for n in numbers]:
+    for first, last in _spans(manifest, rows):
         source, number = data.read(first * size, reading), first
         while last is None or number <= last:
             made, reasons = [], {}
@@ -254,11 +294,15 @@ def _made(scorer, data, manifest, progress, numbers=None):
                     progress(len(next(iter(batch.values()))))
             if not made:
                 return
-            together = {name: np.concatenate([part[name] for part in made]) for name in made[0]}
-            yield number, together, reasons
-            if len(next(iter(together.values()))) < size:
+            yield number, _together(made), reasons
+            if sum(len(next(iter(batch.values()))) for batch in made) < size:
                 return
             number += 1
+
+
+def _together(made):
+    """Batches of columns, one after the other."""
+    return {name: np.concatenate([batch[name] for batch in made]) for name in made[0]}
 
 
 def _take(source, number):

@@ -178,7 +178,7 @@ def test_an_input_that_changes_meanwhile(data, tmp_path):
                 pd.DataFrame(X + 1, columns=["a", "b"]).to_parquet(tmp_path / "in.parquet")
             return super().scores(x, context, first)
 
-    with pytest.raises(ValueError, match="in.parquet changed while it was read"):
+    with pytest.raises(ValueError, match=r"in.parquet changed while it was read"):
         stream.run(Slow(), data, tmp_path / "out", part_rows=12)
     there = stream.read_manifest(tmp_path / "out")
     assert [part.first_row for part in there.parts] == [0, 12] and not there.complete
@@ -231,7 +231,7 @@ def test_a_manifest_that_was_changed(data, tmp_path):
     forget(tmp_path / "out", "part-00001.parquet")
     path = tmp_path / "out" / "_manifest.json"
     path.write_text(path.read_text().replace('"complete": false', '"complete": true'))
-    with pytest.raises(kf.StreamError, match="part-00002.parquet begins at row 24; the parts bef"):
+    with pytest.raises(kf.StreamError, match=r"part-00002.parquet begins at row 24; the parts bef"):
         stream.verify(tmp_path / "out")
     path.write_text("{")
     with pytest.raises(kf.StreamError, match="is damaged: it is not valid JSON"):
@@ -247,7 +247,7 @@ def test_decisions_are_counted_and_discovered(data, tmp_path):
         assert manifest.discoveries["discoveries"] == found.sum()
         np.testing.assert_array_equal(whole["p_value"] <= manifest.discoveries["p_value"], found)
         assert manifest.count("flagged") == whole["flag"].sum()
-    assert 0 < found.sum() and parts.discoveries({0.5: 3}, 0.1)["discoveries"] == 0
+    assert found.sum() > 0 and parts.discoveries({0.5: 3}, 0.1)["discoveries"] == 0
     assert stream.run(Fake("detect"), data, tmp_path / "none", part_rows=12).discoveries is None
 
 

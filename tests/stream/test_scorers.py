@@ -124,7 +124,7 @@ def test_decisions_of_both_runtimes(folders, tmp_path):
             assert np.abs(made["p_value"] - expected.p_value).max() <= 1.001 / 200
             np.testing.assert_array_equal(made["flag"], made["p_value"] <= 0.05)
             assert (made["score"][3], made["p_value"][3], made["flag"][3]) == (np.inf, 1 / 200, 1)
-    with pytest.raises(ValueError, match="alpha = 0.001 is out of reach: with 199 held-out rows"):
+    with pytest.raises(ValueError, match=r"alpha = 0.001 is out of reach: with 199 held-out rows"):
         stream.OnnxScorer(folders / "table.onnx", "detect", alpha=0.001)
     with pytest.raises(kf.ExportError, match="has no graph 'score', which detect needs"):
         stream.OnnxScorer(folders / "integers.onnx", "detect")
@@ -153,13 +153,15 @@ def test_what_an_export_refuses(folders, tmp_path):
     with pytest.raises(kf.ExportError, match="is no export"):
         stream.OnnxScorer(folders / "integers", "score")
     np.save(tmp_path / "x.npy", np.array([[0.0, 1.0], [0.5, 1.0]]))
-    with pytest.raises(ValueError, match=r"Row 1 \(counted from 0\) must hold integers from 0 to 3"):
+    with pytest.raises(
+        ValueError, match=r"Row 1 \(counted from 0\) must hold integers from 0 to 3"
+    ):
         scored(stream.OnnxScorer(folders / "integers.onnx", "score"), tmp_path / "x.npy")
     changed = shutil.copytree(folders / "integers.onnx", tmp_path / "changed")
     scorer = stream.OnnxScorer(changed, "score")
     content = (changed / "log_prob.onnx").read_bytes()
     (changed / "log_prob.onnx").write_bytes(content[:-1] + b"?")
-    with pytest.raises(kf.ExportError, match="is not as it was exported: log_prob.onnx has SHA"):
+    with pytest.raises(kf.ExportError, match=r"is not as it was exported: log_prob.onnx has SHA"):
         scorer.load()
     # Another export in its place: the checksum of the run says so.
     right = stream.OnnxScorer(folders / "integers.onnx", "score").scored_by.sha256
