@@ -5,7 +5,7 @@
 
 The parts, their bytes and the manifest are those of `keras-flows score deployed rows.parquet
 -o scores --runtime onnx` on one machine. Options that are not this program's are those of the
-runner; run it again with --resume after any end.
+runner. Run it again with --resume after any end.
 """
 
 import os
@@ -15,11 +15,11 @@ os.environ["KERAS_FLOWS_RUNTIME"] = "onnx"  # read when keras_flows is imported:
 from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
+import options
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
-from job import Job, arguments, plain_errors
 
-from keras_flows.stream import OnnxScorer, running
+from keras_flows.stream import OnnxScorer
 from keras_flows.stream.takes import Rows
 
 
@@ -27,7 +27,7 @@ class Scores(ModelHandler[Rows, tuple, OnnxScorer]):
     """Rows by an exported flow, in onnxruntime.
 
     Args:
-        job: The `Job`, begun.
+        job: The `keras_flows.stream.Job`, held by the program.
     """
 
     def __init__(self, job):
@@ -40,67 +40,62 @@ class Scores(ModelHandler[Rows, tuple, OnnxScorer]):
         return scorer
 
     def run_inference(self, batch: Sequence[Rows], model: OnnxScorer, inference_args=None):
-        """The columns of the rows of every element, and what is wrong with those out of range."""
-        return [(running.columns_of(model, rows), rows.reasons) for rows in batch]
+        """The columns of every part, and what is wrong with its rows that are out of range."""
+        return [(self._job.score(model, rows), rows.reasons) for rows in batch]
 
     def batch_elements_kwargs(self):
-        """One element at a time: each is a part of the run, which has batches inside."""
+        """One element at a time: each is a part, scored in batches of its own."""
         return {"max_batch_size": 1}
 
 
-class Read(beam.DoFn):
-    """From the number of a part to its rows.
+class OfRows(beam.DoFn):
+    """What needs the rows; they are opened once in every worker.
 
     Args:
-        job: The `Job`, begun.
+        job: The `keras_flows.stream.Job`, held by the program.
     """
 
     def __init__(self, job):
         self._job = job
 
     def setup(self):
-        """Opens the data, once in every worker."""
+        """Opens the rows."""
         _, self._data = self._job.open()
+
+
+class Read(OfRows):
+    """From the number of a part to its rows."""
 
     def process(self, number: int) -> Iterable[tuple[int, Rows]]:
         """The number, and the rows of the part."""
-        yield number, running.rows_of(self._data, self._job.manifest, number)
+        yield number, self._job.read(self._data, number)
 
 
-class Write(beam.DoFn):
-    """Writes a part, complete or not at all.
-
-    Args:
-        job: The `Job`, begun.
-    """
-
-    def __init__(self, job):
-        self._job = job
+class Write(OfRows):
+    """Writes a part, complete or not at all."""
 
     def process(self, element) -> Iterable[str]:
         """The name of the part."""
         number, (made, reasons) = element
-        part = running.write(self._job.output, self._job.manifest, number, made, reasons)
-        yield part.name
+        yield self._job.write(self._data, number, made, reasons).name
 
 
-def run(job, options, note=print):
-    """Scores what is not there yet.
+def run(job, of_beam):
+    """Makes the parts that are not there yet.
 
-    The parts are recorded when the pipeline has ended; one that is killed leaves them complete, and
-    the next run takes them.
+    They are recorded when the pipeline has ended; where it is killed they stay, and the next run
+    takes them.
 
     Args:
-        job: The `Job`.
-        options: Beam's, a list of arguments.
-        note: Called with a line on every part.
+        job: The `keras_flows.stream.Job`.
+        of_beam: Beam's options, a list of arguments.
 
     Returns:
         The manifest of the complete run.
     """
-    with job.held(note) as (missing, _):
+    with job.held() as (missing, _):
         if missing:
-            with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+            with beam.Pipeline(options=PipelineOptions(of_beam)) as pipeline:
                 _ = (
                     pipeline
                     | "parts" >> beam.Create(missing)
@@ -115,15 +110,15 @@ def run(job, options, note=print):
 
 def main():
     """Runs the pipeline that the command line describes."""
-    given, options = arguments(__doc__).parse_known_args()
-    if not any(option.startswith("--runner") for option in options):
-        several = [
+    given, of_beam = options.parser(__doc__).parse_known_args()
+    if not any(option.startswith("--runner") for option in of_beam):
+        of_beam += [
+            "--runner=DirectRunner",
             "--direct_running_mode=multi_processing",
             f"--direct_num_workers={given.workers}",
         ]
-        options += ["--runner=DirectRunner", *several]
-    with plain_errors():
-        run(Job.of(given), options)
+    with options.plain_errors():
+        run(options.job(given), of_beam)
 
 
 if __name__ == "__main__":

@@ -10,62 +10,66 @@ import os
 
 os.environ["KERAS_FLOWS_RUNTIME"] = "onnx"  # read when keras_flows is imported: no TensorFlow
 
+import options
 import ray
-from job import Job, arguments, plain_errors
+
+from keras_flows.stream.manifest import Part
 
 
 class Worker:
-    """An actor: it loads the graph once, and scores the parts that it is handed."""
+    """An actor: it loads the graph once, and makes the parts that it is handed.
+
+    Args:
+        job: The `keras_flows.stream.Job`, held by the driver.
+    """
 
     def __init__(self, job):
         self._job = job
         self._scorer, self._data = job.open()
+        self._scorer.load()
+        self._where = f"node {ray.get_runtime_context().get_node_id()[:8]}, process {os.getpid()}"
 
     def __call__(self, row):
-        """Scores and writes one part; the record of it."""
+        """Makes one part; the record of it, and where it was made."""
         part = self._job.make(self._scorer, self._data, int(row["item"]))
-        return {"part": part.model_dump_json()}
+        return {"part": part.model_dump_json(), "where": self._where}
 
 
-def run(job, workers, note=print):
-    """Scores what is not there yet, and records every part as it comes.
+def run(job, workers):
+    """Makes the parts that are not there yet, and records each as it comes.
 
     Args:
-        job: The `Job`.
+        job: The `keras_flows.stream.Job`.
         workers: How many actors.
-        note: Called with a line on every part.
 
     Returns:
         The manifest of the complete run.
     """
-    with job.held(note) as (missing, record):
+    with job.held() as (missing, record):
         if missing:
             # A block for every part: what a lost node had is done by another, and no more.
-            parts = ray.data.from_items(missing, override_num_blocks=len(missing))
-            made = parts.map(
-                Worker,
-                fn_constructor_args=(job,),
-                concurrency=workers,
-                num_cpus=job.threads,
-                # An actor, or its node, may die any number of times; an error in the data is one.
-                max_restarts=-1,
-                max_task_retries=-1,
+            numbers = ray.data.from_items(missing, override_num_blocks=len(missing))
+            # Ray Data starts an actor anew, and hands its part to another, however often it dies;
+            # an error in the data is an error of the job.
+            made = numbers.map(
+                Worker, fn_constructor_args=(job,), concurrency=workers, num_cpus=job.threads
             )
             for row in made.iter_rows():
-                record(row["part"])
+                record(Part.model_validate_json(row["part"]))
+                print(f"    by {row['where']}", flush=True)
     return job.manifest
 
 
 def main():
     """Runs the job that the command line describes."""
-    parser = arguments(__doc__)
+    parser = options.parser(__doc__)
     parser.add_argument("--address", help="of the Ray cluster; one is started here by default")
     given = parser.parse_args()
-    with plain_errors():
-        job = Job.of(given)
+    with options.plain_errors():
         environment = {"env_vars": {"KERAS_FLOWS_RUNTIME": "onnx"}}
         ray.init(given.address, runtime_env=environment, log_to_driver=False)
-        run(job, given.workers)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        run(options.job(given), given.workers)
 
 
 if __name__ == "__main__":

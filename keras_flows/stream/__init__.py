@@ -4,6 +4,7 @@
 """
 
 from keras_flows.stream.inputs import Input as Input
+from keras_flows.stream.job import Job as Job
 from keras_flows.stream.manifest import Manifest as Manifest
 from keras_flows.stream.manifest import read_manifest as read_manifest
 from keras_flows.stream.onnx_scorer import OnnxScorer as OnnxScorer
