@@ -1,10 +1,10 @@
-"""Measures keras-flows-scorer: its size in a new environment, and how fast it scores from the start.
+"""Measures keras-flows-scorer: its size in a new environment, and how fast it starts and scores.
 
     python scripts/measure_scorer.py
 
-Makes an environment, installs export/scorer into it, exports an entry of the zoo with the packages of
-this one, and scores a row there, in new processes. It exits with an error if TensorFlow is installed
-there, or the score differs from the flow's.
+Makes an environment, installs export/scorer into it, exports an entry of the zoo with the packages
+of this one, and scores a row there, in new processes. It exits with an error if TensorFlow is
+installed there, or the score differs from the flow's.
 """
 
 import subprocess
@@ -69,9 +69,7 @@ def main():
         scored = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         np.testing.assert_allclose(float(scored.split()[1]), flow.log_prob(x)[0], rtol=1e-4)
         theirs = seconds(*command)
-        ours = seconds(
-            *(sys.executable, "-m", "keras_flows", "score", ENTRY, folder / "row.csv")
-        )
+        ours = seconds(*(sys.executable, "-m", "keras_flows", "score", ENTRY, folder / "row.csv"))
     print("| a row scored, in a new process | seconds | of the processor |")
     print("| --- | --- | --- |")
     print(f"| keras-flows-scorer | {theirs[0]:.1f} | {theirs[1]:.1f} |")

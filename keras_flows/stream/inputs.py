@@ -268,10 +268,10 @@ class WithContext(Input):
         self.name, self._data, self._contexts = data.name, data, contexts
         self.rows = data.rows if contexts.rows is None else contexts.rows
         if None not in (data.rows, contexts.rows) and data.rows != contexts.rows:
-            self._differ(data.rows, contexts.rows)
+            raise self._differ(data.rows, contexts.rows)
 
     def _differ(self, rows, contexts):
-        raise ValueError(
+        return ValueError(
             f"{self.name} has {rows} examples, but {self._contexts.name} has {contexts}."
         )
 
@@ -300,5 +300,5 @@ class WithContext(Input):
                 # The rest of them is read for the message only.
                 seen += sum(len(more) for more in data)
                 given += sum(len(more) for _, more in contexts)
-                self._differ(seen, given)
+                raise self._differ(seen, given)
             yield dataclasses.replace(rows, context=context)

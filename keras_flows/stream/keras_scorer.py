@@ -80,7 +80,8 @@ class KerasScorer(scorer.Scorer):
             flag = self._calibration.flags(p_value, self.options["alpha"])
             return {"score": made, "p_value": p_value, "flag": flag}
         function = _log_prob if self.task == "score" else _encode
-        seed, noise = None, ()
+        seed: int | None = None
+        noise: tuple[tf.Tensor, ...] = ()
         if self._noise:
             seed = self.seed
             values = by_row(self.seed, first, len(x), self._noise)
@@ -89,7 +90,7 @@ class KerasScorer(scorer.Scorer):
         return {"log_prob": made} if self.task == "score" else scorer.latent_arrays(made)
 
     def outside(self, rows: Rows) -> dict[str, np.ndarray]:
-        smallest = self._calibration and self._calibration.smallest_p_value
+        smallest = None if self._calibration is None else self._calibration.smallest_p_value
         made = scorer.outside(self.task, rows, smallest)
         return {name: values.astype(self.columns[name]) for name, values in made.items()}
 

@@ -52,7 +52,8 @@ class OnnxScorer(scorer.Scorer):
         sha256: str | None = None,
     ):
         super().__init__(task, seed)
-        self._folder, self._threads, self._session = Path(folder), threads, None
+        self._folder, self._threads = Path(folder), threads
+        self._session: Any = None
         described = self._described = exports.read(folder)
         if described.kind != "onnx":
             raise ExportError(f"{folder} is a {described.kind}; export it with --format onnx.")

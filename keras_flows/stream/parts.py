@@ -42,8 +42,8 @@ def begin(
     """
     folder = Path(folder)
     check_folder(folder)
-    for left in folder.glob(".*.partial"):  # of a run that was killed while it wrote
-        shutil.rmtree(left, ignore_errors=True)
+    for scratch in folder.glob(".*.partial"):  # of a run that was killed while it wrote
+        shutil.rmtree(scratch, ignore_errors=True)
     if not (folder / manifests.FILE).exists():
         folder.mkdir(exist_ok=True)
         manifests.write_manifest(folder, wanted)
@@ -56,8 +56,8 @@ def begin(
             "parts. Go on with them by --resume (resume=True), or choose another folder."
         )
     manifests.check_same(folder, there, wanted)
-    state = {"complete": False, "discoveries": None}
-    return there.model_copy(update={"parts": found(folder, there, note), **state})
+    left = {"parts": found(folder, there, note), "complete": False, "discoveries": None}
+    return there.model_copy(update=left)
 
 
 def found(
