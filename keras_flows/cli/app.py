@@ -12,6 +12,7 @@ from keras_flows.cli import train as train
 from keras_flows.cli import fit as fit
 from keras_flows.cli import detect as detect
 from keras_flows.cli import deploy as deploy
+from keras_flows.cli import gallery as gallery
 from keras_flows.cli.console import app as app
 
 # isort: on

@@ -14,6 +14,8 @@ from keras_flows.export import score
 from keras_flows.noise import InputNoise, SeededNoise
 from keras_flows.numerics.gradients import without_gradients
 from keras_flows.numerics.log_det import Unbiased
+from keras_flows.transforms.chain import flattened
+from keras_flows.transforms.composite import finish
 
 
 class Function(NamedTuple):
@@ -64,6 +66,24 @@ def _score(made, x, context=None):
     return score.score(made.flow, x, _for_each(x, context), made.alpha)
 
 
+def _steps(made, x, context=None):
+    flow, states = made.flow, []
+    context = flow.embed(_for_each(x, context))
+    steps = flow.transform.encode_steps(x, context)
+    z, log_det = finish(steps, lambda path, state, log_det: states.append(state))
+    log_prob = flow.base.log_prob(z) + log_det
+    return {"log_prob": log_prob, "z": z, "log_det": log_det, "states": tf.stack(states, axis=1)}
+
+
+def _contractions(made, points, context=None):
+    context = made.flow.embed(_for_each(points, context))
+    g = []
+    for block, x in zip(made.flow.blocks, tf.unstack(points, axis=1), strict=True):
+        with block.net.bound():
+            g.append(block.net.call(x, context=context))
+    return {"g": tf.stack(g, axis=1)}
+
+
 def _sample(made, count, seed, context=None):
     flow, decoder, source = made.flow, made[DECODE], SeededNoise(seed)
     dtype = flow.compute_dtype
@@ -81,6 +101,12 @@ ENCODE = Function(
 )
 DECODE = Function("decode", _decode, ("z", "context", "noise"), ("x",), "decode")
 SCORE = Function("score", _score, ("x", "context"), ("log_prob", "p_value", "flag"), "encode")
+# The data, the latent, and what they are after every step between them; see `has_steps`.
+STEPS = Function(
+    "steps", _steps, ("x", "context"), ("log_prob", "z", "log_det", "states"), "encode"
+)
+# Of every residual block `x + g(x)` its g, at a point for each: what a fixed-point inverse repeats.
+CONTRACTIONS = Function("contractions", _contractions, ("points", "context"), ("g",), "encode")
 # Draws what `flow.sample` draws, as long as decoding draws nothing; one context may serve for all.
 SAMPLE = Function("sample", _sample, ("count", "seed", "context"), ("x",), "decode")
 
@@ -170,6 +196,8 @@ def _specs(flow, direction):
     noise = flow.noise_shape(direction)
     if noise != (0,):
         shapes["noise"] = noise
+    shapes["states"] = (len(list(flattened(flow.transform))), *flow.event_shape)
+    shapes["points"] = shapes["g"] = (len(flow.blocks), *flow.event_shape)
     specs = {
         name: tf.TensorSpec((None, *shape), dtype, name=name) for name, shape in shapes.items()
     }
@@ -204,6 +232,22 @@ def cuts_series(flow):
 def likelihood(flow):
     """What the exported log_prob is; see `keras_flows.Flow.likelihood`."""
     return "biased" if cuts_series(flow) else flow.likelihood
+
+
+def has_steps(flow):
+    """Whether a flow is a chain of bijections of vectors, whose steps can be told one by one."""
+    steps = list(flattened(flow.transform))
+    return (
+        len(flow.event_shape) == 1
+        and all(list(step.innermost()) == [step] for step in steps)
+        and all(step.bijective and step.noise_size("encode") == 0 for step in steps)
+        and all(step.encoded_shape(flow.event_shape) == flow.event_shape for step in steps)
+    )
+
+
+def has_contractions(flow):
+    """Whether a flow has steps, some of them residual blocks."""
+    return has_steps(flow) and bool(flow.blocks)
 
 
 def takes_noise(flow):

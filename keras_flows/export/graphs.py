@@ -25,6 +25,7 @@ class Graph(NamedTuple):
         fixed_noise: Whether the noise is a constant inside the graph, not an input.
         kinds: The formats that have it.
         exists: Whether a flow has it, from the flow to a boolean.
+        asked: Whether it is written only where it is asked for by name.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Graph(NamedTuple):
     fixed_noise: bool = False
     kinds: tuple = KINDS
     exists: Callable = lambda flow: True
+    asked: bool = False
 
     @property
     def draws(self):
@@ -56,6 +58,24 @@ GRAPHS = {
         Graph("encode", endpoints.ENCODE, ("z", "log_det"), "encode"),
         Graph("decode", endpoints.DECODE, ("x",), "decode"),
         Graph("score", endpoints.SCORE, endpoints.SCORE.outputs, "score", exists=score.exists),
+        Graph(
+            "steps",
+            endpoints.STEPS,
+            endpoints.STEPS.outputs,
+            "steps",
+            kinds=("onnx",),
+            exists=endpoints.has_steps,
+            asked=True,
+        ),
+        Graph(
+            "contractions",
+            endpoints.CONTRACTIONS,
+            ("g",),
+            "contractions",
+            kinds=("onnx",),
+            exists=endpoints.has_contractions,
+            asked=True,
+        ),
         # An ONNX graph cannot draw random numbers from a seed.
         Graph("sample", endpoints.SAMPLE, ("x",), "sample", kinds=("saved_model",)),
     )
@@ -74,7 +94,7 @@ class Exported(NamedTuple):
     endpoint: endpoints.Endpoint
 
 
-def of(flow, kind, noise, alpha=None):
+def of(flow, kind, noise, alpha=None, names=None):
     """The graphs of a flow.
 
     Args:
@@ -82,18 +102,38 @@ def of(flow, kind, noise, alpha=None):
         kind: `"onnx"` or `"saved_model"`.
         noise: See `endpoints.fixed_noise`.
         alpha: See `score.alpha_of`.
+        names: Which of them; None for all but those that are there only where asked for.
 
     Returns:
         Dictionary from name to `Exported`.
+
+    Raises:
+        ValueError: If the flow has no graph of one of the names.
     """
     made, exported = endpoints.Endpoints(flow, alpha), {}
-    for name, graph in GRAPHS.items():
-        if kind in graph.kinds and graph.exists(flow):
-            endpoint = made[graph.function]
-            if graph.fixed_noise:
-                endpoint = endpoint.with_noise(noise, graph.outputs)
-            exported[name] = Exported(graph, endpoint)
+    for name in _chosen(flow, kind, names):
+        graph = GRAPHS[name]
+        endpoint = made[graph.function]
+        if graph.fixed_noise:
+            endpoint = endpoint.with_noise(noise, graph.outputs)
+        exported[name] = Exported(graph, endpoint)
     return exported
+
+
+def exist(flow, kind):
+    """The names of the graphs that a flow can be exported as, those to be asked for included."""
+    return [name for name, graph in GRAPHS.items() if kind in graph.kinds and graph.exists(flow)]
+
+
+def _chosen(flow, kind, names):
+    known = exist(flow, kind)
+    if names is None:
+        return [name for name in known if not GRAPHS[name].asked]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        given = f"{', '.join(map(repr, unknown))} is none of them" if unknown else "name one"
+        raise ValueError(f"The graphs of this flow are {', '.join(known)}; {given}.")
+    return [name for name in known if name in names]
 
 
 def named(name):

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def to_onnx(
     opset: int = 17,
     seed: int = 0,
     alpha: float | None = None,
+    graphs: Sequence[str] | None = None,
 ) -> Report:
     """Writes a flow as ONNX files, compared with the flow before they get their place.
 
@@ -40,6 +42,12 @@ def to_onnx(
     `p_value` (float64) and `flag`, the numbers of `keras_flows.detect.decide`: where they are
     random, with its draws as constants. NaN has the p-value NaN, and is flagged.
 
+    Two graphs are written only where `graphs` names them, of a flow whose steps are bijections of
+    vectors: `steps` (x to log_prob, z, log_det, and `states`, `(batch, steps, *event_shape)`, what
+    x is after every step), and `contractions`, where some are residual blocks `x + g(x)`
+    (`points`, `(batch, blocks, *event_shape)`, to `g`, what the g of each block makes of its
+    point: what a fixed-point inverse repeats).
+
     A flow that draws how many terms of the power series its log-det sums is exported with the
     fewest, and a log_prob that is biased; the manifest says so.
 
@@ -51,6 +59,7 @@ def to_onnx(
         seed: Of the noise in `log_prob_fixed.onnx`, an integer, 0 or more.
         alpha: Of a calibrated flow, the false-positive rate at which `score.onnx` flags; 0.01 by
             default, or the smallest that its calibration reaches. The manifest has it.
+        graphs: The names of those to write; by default all but the two of the steps.
 
     Returns:
         The `keras_flows.export.compare.Report` of the comparison.
@@ -61,8 +70,8 @@ def to_onnx(
         ConvergenceError: If the flow cannot decode a standard normal latent.
         ExportError: If something in the flow has no ONNX form, a file disagrees with the flow by
             more than 1e-4 relative, or the folder is not empty.
-        ValueError: If the opset or the seed is out of range, alpha is out of reach, or the schema
-            of the flow does not fit it.
+        ValueError: If the opset or the seed is out of range, alpha is out of reach, the schema of
+            the flow does not fit it, or it has no graph of a name.
     """
     with _needs_export_extra():
         import onnx  # noqa: F401
@@ -75,7 +84,7 @@ def to_onnx(
             "This flow computes in float64, for which onnxruntime lacks operations (Softplus among "
             "them). Rebuild it in float32 and set its weights, or export a SavedModel."
         )
-    return write.export(flow, folder, Onnx(opset), seed, alpha)
+    return write.export(flow, folder, Onnx(opset), seed, alpha, graphs)
 
 
 class Onnx(write.Format):

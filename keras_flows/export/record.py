@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows.errors import ExportError
+from keras_flows.export import endpoints, graphs
 from keras_flows.export.compare import (
     BATCHES,
     KINDS,
@@ -83,7 +84,7 @@ def _exact(flow):
 def _inputs(flow, exported, noise_values, rng):
     """The inputs of every name and kind, keyed as in `record`."""
     dtype, inputs = flow.compute_dtype, {}
-    encode, decode = (exported[name].endpoint for name in ("encode", "decode"))
+    encode, decode = (_endpoint(flow, exported, name) for name in ("encode", "decode"))
 
     def put(kind, data):
         """Those of these arrays that a graph takes, if it takes the first of them."""
@@ -110,6 +111,8 @@ def _inputs(flow, exported, noise_values, rng):
         if kind == "samples":
             if np.isnan(x).any():
                 flow.decode(z, context.get("context"), seed=0)  # raises, and says why
+            points = rng.standard_normal((n, len(flow.blocks), *flow.event_shape)).astype(dtype)
+            put(kind, {"points": points, **context})
             seed = np.array([1, 2], np.int32)
             put(kind, {"count": np.int32(n), "seed": seed, **context})
         elif not flow.transform.dequantizes:  # a flow may refuse other numbers than its integers
@@ -123,6 +126,13 @@ def _inputs(flow, exported, noise_values, rng):
         put(kind, to_encode)
         put(kind, to_decode)
     return inputs
+
+
+def _endpoint(flow, exported, name):
+    """The endpoint of a graph, whether it is among those exported or not."""
+    if name in exported:
+        return exported[name].endpoint
+    return endpoints.Endpoints(flow)[graphs.GRAPHS[name].function]
 
 
 def _rows(data, kept):
@@ -226,11 +236,11 @@ def own_round_trip(flow, exported, recorded):
 
     Returns:
         A float as `relative_error` (`level_error` for a flow on integers); None for a flow that
-        does not decode to what was encoded.
+        does not decode to what was encoded, and where not both graphs are there.
     """
-    if flow.noise_shape("decode") != (0,) or not (
-        flow.transform.bijective or flow.transform.dequantizes
-    ):
+    both = {"encode", "decode"} <= exported.keys()
+    invertible = flow.transform.bijective or flow.transform.dequantizes
+    if not both or not invertible or flow.noise_shape("decode") != (0,):
         return None
     data = select(recorded, "encode", "samples")
     error = level_error if flow.transform.dequantizes else relative_error

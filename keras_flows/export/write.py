@@ -68,7 +68,7 @@ class Format(abc.ABC):
         """
 
 
-def export(flow, folder, form, seed, alpha=None):
+def export(flow, folder, form, seed, alpha=None, names=None):
     """Writes a flow in a format, compared with the flow before it gets its place.
 
     Args:
@@ -78,6 +78,7 @@ def export(flow, folder, form, seed, alpha=None):
         form: A `Format`.
         seed: Of the noise that graphs hold, an integer, 0 or more.
         alpha: The false-positive rate of the flags of a calibrated flow; see `score.alpha_of`.
+        names: Which graphs; see `graphs.of`.
 
     Returns:
         The `compare.Report` of the comparison.
@@ -88,7 +89,8 @@ def export(flow, folder, form, seed, alpha=None):
         ExportError: If something in the flow has no such form, a graph disagrees with the flow, or
             the folder is not empty.
         OSError: If it cannot be written.
-        ValueError: If the seed is no such integer, alpha is out of reach, or a schema does not fit.
+        ValueError: If the seed is no such integer, alpha is out of reach, a schema does not fit, or
+            the flow has no graph of a name.
     """
     alpha = score.alpha_of(flow, alpha)
     parts.check_schema(flow)
@@ -96,7 +98,7 @@ def export(flow, folder, form, seed, alpha=None):
         flow.converge()
         flow.certify()
         noise = endpoints.fixed_noise(flow, seed)
-        exported = graphs.of(flow, form.kind, noise, alpha)
+        exported = graphs.of(flow, form.kind, noise, alpha, names)
         recorded = record.record(flow, exported, noise)
         try:
             form.write(flow, exported, partial)
@@ -107,8 +109,8 @@ def export(flow, folder, form, seed, alpha=None):
             exported,
             form,
             record.own_round_trip(flow, exported, recorded),
-            None if noise is None else int(seed),
-            alpha,
+            int(seed) if any(one.graph.fixed_noise for one in exported.values()) else None,
+            alpha if "score" in exported else None,
         )
         loaded = form.load(partial, described)
         rows = compare.check(loaded, described, recorded)

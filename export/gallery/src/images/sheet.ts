@@ -1,0 +1,161 @@
+/** A sheet to draw a digit on: by mouse or touch in strokes, by keyboard pixel by pixel. */
+
+import { colour } from "../ui/colour.ts";
+import { h } from "../ui/dom.ts";
+import { ARROWS } from "../ui/view.ts";
+
+/** The width of a stroke, as a part of the sheet. */
+const STROKE = 0.1;
+
+export class Sheet {
+  readonly canvas: HTMLCanvasElement;
+  private readonly ink: HTMLCanvasElement;
+  private readonly context: CanvasRenderingContext2D;
+  private readonly size: [number, number];
+  private readonly highest: number;
+  private readonly cell: number;
+  private cursor: [number, number] | null = null;
+  private last: [number, number] | null = null;
+  onChange: () => void = () => {};
+
+  constructor(size: [number, number], highest: number) {
+    this.size = size;
+    this.highest = highest;
+    this.cell = Math.max(Math.floor(448 / Math.max(...size)), 4);
+    const [height, width] = [size[0] * this.cell, size[1] * this.cell];
+    this.ink = h("canvas", { width, height });
+    this.context = this.ink.getContext("2d", { willReadFrequently: true })!;
+    this.canvas = h("canvas", {
+      width,
+      height,
+      tabindex: 0,
+      class: "sheet",
+      role: "application",
+      "aria-label":
+        "Sheet to draw a digit on. Arrow keys move, Space or Enter paints a pixel, Backspace clears it.",
+    });
+    this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
+    this.canvas.addEventListener("pointermove", (event) => this.go(event));
+    this.canvas.addEventListener("pointerup", () => (this.last = null));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("blur", () => this.show(null));
+    this.paint();
+  }
+
+  /** The drawing in the levels of the flow: the mean of every pixel's part of the sheet. */
+  levels(): Float32Array {
+    const [height, width] = this.size;
+    const { data } = this.context.getImageData(0, 0, this.ink.width, this.ink.height);
+    const made = new Float32Array(height * width);
+    for (let y = 0; y < this.ink.height; y += 1) {
+      for (let x = 0; x < this.ink.width; x += 1) {
+        const at = Math.floor(y / this.cell) * width + Math.floor(x / this.cell);
+        made[at] += data[4 * (y * this.ink.width + x) + 3] / 255;
+      }
+    }
+    return made.map((sum) => Math.round((sum / this.cell ** 2) * this.highest));
+  }
+
+  load(values: ArrayLike<number>): void {
+    const { context } = this;
+    context.clearRect(0, 0, this.ink.width, this.ink.height);
+    for (let i = 0; i < values.length; i += 1) {
+      context.globalAlpha = values[i] / this.highest;
+      this.fill([i % this.size[1], Math.floor(i / this.size[1])]);
+    }
+    context.globalAlpha = 1;
+    this.changed();
+  }
+
+  clear(): void {
+    this.load(new Float32Array(this.size[0] * this.size[1]));
+  }
+
+  /** Shows what the flow sees: the pixels, and the cursor of the keyboard. */
+  paint(): void {
+    const context = this.canvas.getContext("2d")!;
+    const { width, height } = this.canvas;
+    const levels = this.levels();
+    context.fillStyle = colour("plot");
+    context.fillRect(0, 0, width, height);
+    context.fillStyle = colour("ink");
+    levels.forEach((level, i) => {
+      context.globalAlpha = level / this.highest;
+      if (level) context.fillRect(...this.box([i % this.size[1], Math.floor(i / this.size[1])]));
+    });
+    context.globalAlpha = 1;
+    if (this.cursor) {
+      context.strokeStyle = colour("accent");
+      context.lineWidth = 3;
+      const [x, y, w, tall] = this.box(this.cursor);
+      context.strokeRect(x + 1.5, y + 1.5, w - 3, tall - 3);
+    }
+  }
+
+  private box([column, row]: [number, number]): [number, number, number, number] {
+    return [column * this.cell, row * this.cell, this.cell, this.cell];
+  }
+
+  private fill(place: [number, number]): void {
+    this.context.fillRect(...this.box(place));
+  }
+
+  private changed(): void {
+    this.paint();
+    this.onChange();
+  }
+
+  private show(cursor: [number, number] | null): void {
+    this.cursor = cursor;
+    this.paint();
+  }
+
+  private at(event: PointerEvent): [number, number] {
+    const box = this.canvas.getBoundingClientRect();
+    return [
+      ((event.clientX - box.left) / box.width) * this.ink.width,
+      ((event.clientY - box.top) / box.height) * this.ink.height,
+    ];
+  }
+
+  private begin(event: PointerEvent): void {
+    this.canvas.setPointerCapture(event.pointerId);
+    this.cursor = null;
+    this.last = this.at(event);
+    this.go(event);
+  }
+
+  private go(event: PointerEvent): void {
+    if (!this.last) return;
+    const to = this.at(event);
+    const { context } = this;
+    context.lineCap = context.lineJoin = "round";
+    context.lineWidth = STROKE * this.ink.width;
+    context.beginPath();
+    context.moveTo(...this.last);
+    context.lineTo(to[0] + 0.01, to[1]);
+    context.stroke();
+    this.last = to;
+    this.changed();
+  }
+
+  private key(event: KeyboardEvent): void {
+    const [height, width] = this.size;
+    const place = this.cursor ?? [Math.floor(width / 2), Math.floor(height / 2)];
+    const step = ARROWS[event.key];
+    if (step) {
+      const column = Math.min(Math.max(place[0] + step[0], 0), width - 1);
+      const row = Math.min(Math.max(place[1] - step[1], 0), height - 1);
+      this.show([column, row]);
+    } else if (event.key === " " || event.key === "Enter") {
+      this.cursor = place;
+      this.fill(place);
+      this.changed();
+    } else if (event.key === "Backspace" || event.key === "Delete") {
+      this.cursor = place;
+      this.context.clearRect(...this.box(place));
+      this.changed();
+    } else return;
+    event.preventDefault();
+  }
+}

@@ -1,0 +1,105 @@
+/** The comparison with Python: the recorded inputs of an export, run here. */
+
+import type { Manifest, Tensor, Tensors } from "../types.ts";
+
+export interface Row {
+  graph: string;
+  kind: string;
+  output: string;
+  measured: number;
+  tolerance: number;
+  passed: boolean;
+}
+
+/** Under which name the inputs of a graph are recorded, where that is not its own. */
+const RECORDED: Record<string, string> = {
+  log_prob: "encode",
+  log_prob_fixed: "fixed",
+};
+
+export async function compare(
+  manifest: Manifest,
+  record: Map<string, Tensor>,
+  run: (graph: string, inputs: Tensors) => Promise<Tensors>,
+): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const [graph, info] of Object.entries(manifest.graphs)) {
+    for (const kind of ["samples", "extreme"]) {
+      const place = `${RECORDED[graph] ?? graph}/${kind}`;
+      const inputs: Tensors = {};
+      for (const { name } of info.inputs) {
+        const tensor = record.get(`${place}/${name}`);
+        if (tensor) inputs[name] = tensor;
+      }
+      if (!Object.keys(inputs).length && kind === "extreme") continue;
+      if (Object.keys(inputs).length !== info.inputs.length) {
+        throw new Error(`The record of Python's numbers has no ${kind} of ${graph}.`);
+      }
+      const made = await run(graph, inputs);
+      for (const { name: output } of info.outputs) {
+        const expected = record.get(`${place}/${output}`);
+        if (!expected) throw new Error(`The record has no ${output} of ${graph}.`);
+        const levels = manifest.integers && output === "x";
+        const start = `${graph} on ${kind}: ${output}`;
+        const check = levels ? `${start}, share of other levels` : start;
+        const row = manifest.parity.find((one) => one.check === check);
+        if (!row) throw new Error(`The manifest has no tolerance of ${check}.`);
+        const measured = (levels ? levelError : relativeError)(
+          made[output],
+          output === "flag" ? flags(made.p_value, manifest.alpha) : expected,
+        );
+        const { tolerance } = row;
+        rows.push({ graph, kind, output, measured, tolerance, passed: measured <= tolerance });
+      }
+    }
+  }
+  return rows;
+}
+
+/** A flag says what the p-value beside it does, which may be a rank off. */
+function flags(pValues: Tensor, alpha: number | null): Tensor {
+  const data = Uint8Array.from(pValues.data as Float64Array, (p) => (p > (alpha ?? 0) ? 0 : 1));
+  return { data, dims: pValues.dims };
+}
+
+/** `max |got - expected| / max(1, max |expected|)` of an example, the largest of a batch. */
+export function relativeError(got: Tensor, expected: Tensor): number {
+  return worst(got, expected, (differences, values) => {
+    const size = values.filter(Number.isFinite).reduce((a, b) => Math.max(a, Math.abs(b)), 1);
+    return differences.reduce((a, b) => Math.max(a, b), 0) / size;
+  });
+}
+
+/** The share of integers that differ; infinite where one does by more than a level. */
+export function levelError(got: Tensor, expected: Tensor): number {
+  let different = 0;
+  const far = worst(got, expected, (differences, values) => {
+    different += differences.filter((d) => d > 0).length;
+    return differences.some((d, i) => d > 1 + 1e-4 * Math.max(1, Math.abs(values[i])))
+      ? Infinity
+      : 0;
+  });
+  return far || different / expected.data.length;
+}
+
+function worst(
+  got: Tensor,
+  expected: Tensor,
+  error: (differences: number[], values: number[]) => number,
+): number {
+  if (got.dims.join() !== expected.dims.join()) return Infinity;
+  const size = expected.data.length / expected.dims[0];
+  let largest = 0;
+  for (let i = 0; i < expected.dims[0]; i += 1) {
+    const values = Array.from(expected.data.subarray(i * size, (i + 1) * size));
+    const differences = values.map((value, j) => difference(got.data[i * size + j], value));
+    largest = Math.max(largest, error(differences, values));
+  }
+  return largest;
+}
+
+function difference(a: number, b: number): number {
+  if (a === b || (Number.isNaN(a) && Number.isNaN(b))) return 0;
+  const d = Math.abs(a - b);
+  return Number.isNaN(d) ? Infinity : d;
+}

@@ -1,0 +1,119 @@
+/** What `keras-flows gallery` writes: the index, the entries, and the manifest of an export. */
+
+export type PanelName = "plane" | "images" | "tables";
+
+export interface Summary {
+  name: string;
+  panel: PanelName;
+  summary: string;
+  model: string;
+  parameters: number;
+  calibrated: boolean;
+}
+
+export interface Index {
+  format: number;
+  keras_flows: string;
+  entries: Summary[];
+}
+
+export interface Test {
+  nll: number;
+  standard_error: number;
+  examples: number;
+  bits_per_dim: number | null;
+  data: string;
+}
+
+export interface Calibration {
+  scores: number;
+  statistic: string;
+  data: string;
+  smallest_p_value: number;
+}
+
+export interface Entry extends Summary {
+  format: number;
+  likelihood: "exact" | "unbiased" | "lower_bound" | "biased";
+  data: string | null;
+  test: Test | null;
+  licence: string;
+  data_licence: string | null;
+  missing: string | null;
+}
+
+export interface PlaneEntry extends Entry {
+  bounds: [number, number, number, number];
+  points: [number, number][] | null;
+  points_are: string | null;
+  steps: string[];
+  blocks: number[];
+  bounds_of_blocks: number[];
+  eta: [number, number][][] | null;
+}
+
+export interface ImageEntry extends Entry {
+  size: [number, number];
+  levels: number;
+  highest: number;
+  images: number[][];
+  /** Of the normal base density, for every number of a latent; null of the standard one. */
+  base: { location: number[]; scale: number[] } | null;
+  images_are: string;
+  scores: number[] | null;
+  calibration: Calibration | null;
+}
+
+export interface TableEntry extends Entry {
+  rows: Record<string, number | string>[];
+  replacements: number[][] | null;
+  calibration: Calibration | null;
+}
+
+export interface TensorInfo {
+  name: string;
+  shape: (number | string)[];
+  dtype: string;
+}
+
+export interface GraphInfo {
+  name: string;
+  inputs: TensorInfo[];
+  outputs: TensorInfo[];
+  cost: { bytes: number; nodes: number; load_ms: number; latency_ms: number };
+}
+
+export interface Kind {
+  kind: "real" | "positive" | "interval" | "periodic" | "integer" | "category";
+  low?: number;
+  high?: number;
+  period?: number;
+  levels?: string[];
+}
+
+export interface Column {
+  name: string;
+  kind: Kind;
+  context: boolean;
+}
+
+export interface Manifest {
+  likelihood: Entry["likelihood"];
+  note: string | null;
+  noise_seed: number | null;
+  columns: Column[] | null;
+  alpha: number | null;
+  integers: boolean;
+  levels: number | null;
+  graphs: Record<string, GraphInfo>;
+  inverse: { tolerance: number; max_iterations: number } | null;
+  parity: { check: string; measured: number; tolerance: number }[];
+}
+
+/** An array of numbers with its shape; the first axis is that of the examples. */
+export interface Tensor {
+  data: Float32Array | Float64Array | Int32Array | Uint8Array;
+  dims: number[];
+}
+
+export type Tensors = Record<string, Tensor>;

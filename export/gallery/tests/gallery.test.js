@@ -1,0 +1,399 @@
+/**
+ * The gallery as a visitor uses it, in Chromium: `GALLERY=folder node --test tests/`.
+ *
+ * Screenshots of every panel, light and dark, wide and narrow, go into `SHOTS`, to be looked at.
+ */
+
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { launch, number, open, point, ready, serve } from "./page.js";
+
+const folder = process.env.GALLERY;
+if (!folder) throw new Error("Set GALLERY to the folder of a gallery.");
+const shots = process.env.SHOTS ?? join(folder, "..", "screenshots");
+const index = JSON.parse(readFileSync(join(folder, "gallery.json"), "utf8"));
+const entries = (panel) => index.entries.filter((entry) => entry.panel === panel);
+const read = (name, file) => JSON.parse(readFileSync(join(folder, "entries", name, file), "utf8"));
+const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+/** Seconds until the first numbers, from a warm cache: 2 on a machine that does nothing else. */
+const PATIENT = Number(process.env.FIRST_SECONDS ?? 2);
+
+let host;
+let browser;
+before(async () => {
+  mkdirSync(shots, { recursive: true });
+  host = await serve(folder);
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  host?.close();
+});
+
+async function visit(name, options, work) {
+  const opened = await open(browser, host.address, options);
+  try {
+    await opened.page.goto(`${host.address}#${name}`);
+    const result = await work(opened.page);
+    assert.deepEqual(opened.wrong, []);
+    return result;
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Waits until something is so. */
+async function becomes(so) {
+  const end = Date.now() + Number(process.env.PATIENCE ?? 60_000);
+  while (!(await so())) {
+    assert.ok(Date.now() < end, `it did not become so: ${so}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** The first entry of a panel, and whether there is one. */
+function first(panel, fits = () => true) {
+  const found = entries(panel).find(fits);
+  return { name: found?.name, skip: found ? false : `the gallery has no such entry on ${panel}` };
+}
+
+describe("every entry", () => {
+  for (const { name } of index.entries) {
+    test(`${name} gives the numbers of Python`, async () => {
+      await visit(name, {}, async (page) => {
+        await ready(page);
+        await page.getByRole("button", { name: "Compare with Python" }).click();
+        const verdict = page.locator(".compare summary");
+        await verdict.waitFor();
+        const parity = read(name, "manifest.json").parity.filter(({ check }) => / on (samples|extreme): /.test(check));
+        assert.equal(await verdict.textContent(), `All ${parity.length} comparisons agree with the flow in Python.`);
+        const rows = await page.locator(".compare tbody tr").evaluateAll((found) =>
+          found.map((row) => [...row.cells].map((cell) => cell.textContent)),
+        );
+        assert.equal(rows.length, parity.length);
+        for (const [, , measured, tolerance] of rows) assert.ok(Number(measured) <= Number(tolerance));
+      });
+    });
+    test(`${name} fetches no graph above 4 MB to begin with`, async () => {
+      const opened = await open(browser, host.address);
+      const fetched = [];
+      opened.page.on("response", (response) => fetched.push(response.url()));
+      try {
+        await opened.page.goto(`${host.address}#${name}`);
+        const { panel } = index.entries.find((entry) => entry.name === name);
+        await ready(opened.page, panel === "plane" ? "complete" : "ready");
+      } finally {
+        await opened.close();
+      }
+      const { graphs } = read(name, "manifest.json");
+      const loaded = Object.values(graphs).filter((graph) => fetched.some((url) => url.endsWith(`/${graph.name}`)));
+      assert.ok(loaded.length > 0);
+      for (const graph of loaded) assert.ok(graph.cost.bytes < 4e6, `${graph.name}: ${graph.cost.bytes} bytes`);
+    });
+  }
+});
+
+describe("the plane", () => {
+  const { name, skip } = first("plane", (entry) => entry.model === "IDenseNet");
+  const plain = first("plane");
+
+  test("a point is dragged in data space, and the latent follows", { skip: plain.skip }, async () => {
+    await visit(plain.name, {}, async (page) => {
+      await ready(page, "complete");
+      const side = page.locator(".side");
+      const before = await point(side, "latent z");
+      const box = await page.locator("canvas[data-view=data]").boundingBox();
+      await page.mouse.move(box.x + 0.5 * box.width, box.y + 0.5 * box.height);
+      await page.mouse.down();
+      await page.mouse.move(box.x + 0.6 * box.width, box.y + 0.4 * box.height, { steps: 3 });
+      await page.mouse.up();
+      const [xmin, xmax, ymin, ymax] = read(plain.name, "entry.json").bounds;
+      const goal = [xmin + 0.6 * (xmax - xmin), ymax - 0.4 * (ymax - ymin)];
+      await becomes(async () => {
+        const x = await point(side, "data x");
+        return Math.hypot(x[0] - goal[0], x[1] - goal[1]) < 0.03;
+      });
+      assert.notDeepEqual(await point(side, "latent z"), before);
+      assert.ok(Number.isFinite(await number(side, "log_prob")));
+    });
+  });
+
+  test("a point is moved in latent space by keys, and decodes to data", { skip: plain.skip }, async () => {
+    await visit(plain.name, {}, async (page) => {
+      await ready(page, "complete");
+      const side = page.locator(".side");
+      const [z, x] = [await point(side, "latent z"), await point(side, "data x")];
+      await page.locator("canvas[data-view=latent]").focus();
+      for (let i = 0; i < 3; i += 1) await page.keyboard.press("Shift+ArrowRight");
+      await becomes(async () => {
+        const moved = await point(side, "latent z");
+        return Math.abs(moved[0] - z[0] - 1.2) < 0.01 && Math.abs(moved[1] - z[1]) < 0.01;
+      });
+      assert.notDeepEqual(await point(side, "data x"), x);
+    });
+  });
+
+  test("samples stream in, and lie where the density is", { skip: plain.skip }, async () => {
+    await visit(plain.name, {}, async (page) => {
+      await ready(page, "complete");
+      const canvas = page.locator("canvas[data-view=data]");
+      const before = await canvas.screenshot();
+      await page.getByRole("button", { name: "Draw samples" }).click();
+      await page.waitForFunction(() => /[1-9]\d\d? samples/.test(document.querySelector(".side").textContent));
+      await page.getByRole("button", { name: "Stop" }).click();
+      await page.getByRole("button", { name: "Draw samples" }).waitFor();
+      assert.notDeepEqual(await canvas.screenshot(), before);
+      assert.doesNotMatch(await page.locator(".side").textContent(), /without a converged/);
+    });
+  });
+
+  test("the grid is warped block by block", { skip: plain.skip }, async () => {
+    await visit(plain.name, {}, async (page) => {
+      await ready(page, "complete");
+      const slider = page.getByRole("slider", { name: "step" });
+      const grid = page.locator("canvas[data-view=warp]");
+      const before = await grid.screenshot();
+      await slider.focus();
+      await page.keyboard.press("End");
+      assert.match(await slider.getAttribute("aria-valuetext"), /^latent, after \d+$/);
+      assert.notDeepEqual(await grid.screenshot(), before);
+      await page.getByRole("button", { name: "Play" }).click();
+      await page.getByRole("button", { name: "Pause" }).click();
+    });
+  });
+
+  test("the fixed-point inverse converges, and η̂ are those of the entry", { skip }, async () => {
+    await visit(name, {}, async (page) => {
+      await ready(page, "complete");
+      const entry = read(name, "entry.json");
+      const total = await number(page.locator(".side"), "inverse");
+      assert.ok(total >= entry.blocks.length, `${total} iterations`);
+      assert.doesNotMatch(await page.locator(".side").textContent(), /not converged/);
+      let sum = 0;
+      for (let block = 1; block <= entry.blocks.length; block += 1) {
+        const slider = page.getByRole("slider", { name: "block" });
+        await slider.fill(String(block));
+        const words = await page.locator(".residuals > p").textContent();
+        sum += Number(words.match(new RegExp(`^Block ${block}: (\\d+) iterations`))[1]);
+      }
+      assert.equal(sum, total);
+      const cells = await page.locator(".eta td").allTextContents();
+      const expected = [0, 1].flatMap((which) => entry.eta.flat().map((pair) => pair[which].toFixed(2)));
+      assert.deepEqual(cells, expected);
+    });
+  });
+});
+
+describe("digits", () => {
+  const { name, skip } = first("images");
+
+  test("a digit is drawn by mouse, and by keyboard", { skip }, async () => {
+    await visit(name, {}, async (page) => {
+      await ready(page);
+      await page.getByRole("button", { name: "Clear" }).click();
+      const score = page.locator(".score").first();
+      const changes = async (act) => {
+        const before = await number(score, "log_prob");
+        await act();
+        await page.waitForFunction(
+          (old) => Number(document.querySelector(".score .value").textContent.replace("−", "-")) !== old,
+          before,
+        );
+        await page.waitForTimeout(200);
+        return number(score, "log_prob");
+      };
+      const box = await page.locator("canvas.sheet").boundingBox();
+      await changes(async () => {
+        await page.mouse.move(box.x + 0.5 * box.width, box.y + 0.2 * box.height);
+        await page.mouse.down();
+        await page.mouse.move(box.x + 0.5 * box.width, box.y + 0.8 * box.height, { steps: 8 });
+        await page.mouse.up();
+      });
+      await page.locator("canvas.sheet").focus();
+      const drawn = await changes(async () => {
+        await page.keyboard.press("ArrowLeft");
+        await page.keyboard.press("Space");
+      });
+      await changes(() => page.keyboard.press("Backspace"));
+      assert.ok(Number.isFinite(drawn));
+    });
+  });
+
+  test("a test image has the score of Python, and its percentile", { skip }, async () => {
+    await visit(name, {}, async (page) => {
+      await ready(page);
+      const { scores, calibration } = read(name, "entry.json");
+      const score = page.locator(".score").first();
+      if (scores) {
+        const made = await number(score, "log_prob");
+        const nearest = Math.min(...scores.map((one) => Math.abs(one - made)));
+        assert.ok(nearest < 1e-4 * Math.abs(made) + 2e-3, `${made}, nearest by ${nearest}`);
+        const below = scores.filter((one) => one < made - 1e-3).length / scores.length;
+        assert.ok(Math.abs((await number(score, "percentile")) - 100 * below) < 0.5);
+      }
+      const words = await score.textContent();
+      if (calibration) assert.match(words, /p-value\d.*flagged at/);
+      else assert.match(words, /none: this entry has no calibration/);
+    });
+  });
+
+  test("samples are drawn at a temperature", { skip }, async () => {
+    await visit(name, {}, async (page) => {
+      await ready(page);
+      await page.getByRole("slider", { name: "temperature" }).fill("0");
+      await page.getByRole("button", { name: /Draw \d+ samples/ }).click();
+      await page.waitForSelector(".samples[data-done]");
+      assert.equal(await page.locator(".samples canvas").count(), 12);
+    });
+  });
+
+  test("a walk begins and ends at its images", { skip }, async () => {
+    await visit(name, {}, async (page) => {
+      await ready(page);
+      await page.getByRole("button", { name: "End at image 3" }).click();
+      await page.waitForSelector(".walks[data-done='0-2']");
+      assert.equal(await page.locator(".walks canvas").count(), 9);
+    });
+  });
+
+  test("two entries are compared", { skip: entries("images").length < 2 && "there is one entry" }, async () => {
+    const sizes = new Map();
+    for (const entry of entries("images")) {
+      const key = read(entry.name, "entry.json").size.join();
+      sizes.set(key, [...(sizes.get(key) ?? []), entry.name]);
+    }
+    const pair = [...sizes.values()].find((names) => names.length > 1);
+    if (!pair) return;
+    await visit(pair[0], {}, async (page) => {
+      await ready(page);
+      await page.getByRole("combobox", { name: "Compare with" }).selectOption(pair[1]);
+      await page.waitForFunction(() => document.querySelectorAll(".score").length === 2);
+      await page.waitForFunction(() => document.querySelectorAll(".score .value")[3].textContent !== "–");
+    });
+  });
+});
+
+describe("tables", () => {
+  const { name, skip } = first("tables", (entry) => entry.calibrated);
+
+  test("rows are scored, and the odd column is named", { skip }, async () => {
+    await visit(name, {}, async (page) => {
+      await ready(page);
+      const { rows, replacements, calibration } = read(name, "entry.json");
+      const shown = await page.locator(".decisions tbody tr").evaluateAll((found) =>
+        found.map((row) => [...row.cells].map((cell) => cell.textContent)),
+      );
+      assert.equal(shown.length, rows.length);
+      for (const [, logProb, p] of shown) {
+        assert.ok(Number.isFinite(Number(logProb.replace("−", "-"))));
+        // A conformal p-value is a number of ranks.
+        const ranks = Number(p) * (calibration.scores + 1);
+        assert.ok(Math.abs(ranks - Math.round(ranks)) < 0.06 * (calibration.scores + 1) ** 0.5, p);
+      }
+      if (!replacements) return;
+      await page.waitForSelector("[data-explained]");
+      const text = page.locator("textarea");
+      const lines = (await text.inputValue()).split("\n");
+      const cells = lines[1].split(",");
+      cells[0] = String(1000 * (Math.abs(Number(cells[0])) + 1));
+      await text.fill([lines[0], cells.join(",")].join("\n"));
+      await page.waitForFunction(() => document.querySelectorAll(".decisions tbody tr").length === 1);
+      await page.waitForSelector("[data-explained='1']");
+      const [first] = await page.locator(".columns-of li").allTextContents();
+      assert.ok(first.startsWith(lines[0].split(",")[0].replaceAll('"', "")), first);
+      assert.equal(await page.locator(".decisions .flag").count(), 1);
+    });
+  });
+
+  test("what is wrong is said in a sentence", { skip }, async () => {
+    await visit(name, {}, async (page) => {
+      await ready(page);
+      const text = page.locator("textarea");
+      const [names, ...lines] = (await text.inputValue()).split("\n");
+      const alert = page.getByRole("alert");
+      const says = async (rows, words) => {
+        await text.fill(rows);
+        await alert.filter({ hasText: words }).waitFor();
+      };
+      await says("", /There are no rows: paste some/);
+      await says(`a,b\n1,2`, /The rows lack .* Their first line must name exactly these/);
+      await says([names, lines[0].replace(/[^,]+$/, "much")].join("\n"), /Row 1: .* is "much"; it must be a number/);
+      await says([names, lines[0], "1"].join("\n"), /Row 2 has 1 cells/);
+      await text.fill([names, lines[0]].join("\n"));
+      await alert.waitFor({ state: "hidden" });
+    });
+  });
+});
+
+describe("the page", () => {
+  const shown = ["plane", "images", "tables"].map((panel) => ({ panel, name: first(panel).name })).filter((one) => one.name);
+
+  for (const { panel, name } of shown) {
+    for (const size of ["desktop", "phone"]) {
+      for (const dark of [false, true]) {
+        const look = `${panel}-${size}-${dark ? "dark" : "light"}`;
+        test(`${look}: axe finds nothing serious; a screenshot`, async () => {
+          await visit(name, { size, dark }, async (page) => {
+            await ready(page, panel === "plane" ? "complete" : "ready");
+            if (panel === "images") {
+              await page.getByRole("button", { name: /Draw \d+ samples/ }).click();
+              await page.getByRole("button", { name: "Walk" }).click();
+              await page.waitForSelector(".samples[data-done]");
+              await page.waitForSelector(".walks[data-done]");
+            }
+            if (panel === "tables") await page.locator(".why .columns-of, .why").first().waitFor();
+            if (panel === "plane") await page.getByRole("slider", { name: "step" }).fill("4");
+            const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+            assert.ok(wide <= 0, `the page is ${wide} pixels wider than the screen`);
+            await page.screenshot({ path: join(shots, `${look}.png`), fullPage: true });
+            await page.addScriptTag({ path: axe });
+            const { violations } = await page.evaluate(() => window.axe.run());
+            const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+            assert.deepEqual(
+              serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`),
+              [],
+            );
+          });
+        });
+      }
+    }
+
+    test(`${panel}: the first numbers from a warm cache within ${PATIENT} s`, async () => {
+      const opened = await open(browser, host.address);
+      try {
+        await opened.page.goto(`${host.address}#${name}`);
+        await ready(opened.page);
+        await opened.page.reload();
+        const took = await ready(opened.page);
+        console.log(`${panel}: first numbers after ${took} ms`);
+        assert.ok(took < 1000 * PATIENT, `${took} ms`);
+      } finally {
+        await opened.close();
+      }
+    });
+  }
+
+  test("the theme is changed by a button, and kept", async () => {
+    await visit(index.entries[0].name, {}, async (page) => {
+      await ready(page);
+      await page.getByRole("button", { name: "Change between light and dark" }).click();
+      assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
+      await page.reload();
+      assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
+    });
+  });
+
+  test("an entry that is not there is an error in a sentence", async () => {
+    const opened = await open(browser, host.address);
+    try {
+      await opened.page.route("**/entry.json", (route) => route.fulfill({ status: 404 }));
+      await opened.page.goto(host.address);
+      await opened.page.getByRole("alert").filter({ hasText: /could not be fetched: the host says 404/ }).waitFor();
+    } finally {
+      await opened.close();
+    }
+  });
+});

@@ -1,0 +1,86 @@
+/** Chromium, a server of a gallery, and what the tests of its page share. */
+
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { extname, join, normalize } from "node:path";
+import { chromium } from "playwright-core";
+
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+  ".woff2": "font/woff2",
+};
+const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/** A plain static host: no special headers. */
+export function serve(folder) {
+  const server = createServer(async (request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url, "http://host").pathname));
+    try {
+      const content = await readFile(join(folder, path.endsWith("/") ? `${path}index.html` : path));
+      const type = TYPES[extname(path)] ?? (path.endsWith("/") ? "text/html" : "application/octet-stream");
+      response.writeHead(200, { "Content-Type": type, "Cache-Control": "max-age=600" }).end(content);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => {
+      const address = `http://127.0.0.1:${server.address().port}/`;
+      resolve({ address, close: () => server.close() });
+    });
+  });
+}
+
+export function launch() {
+  const executablePath = process.env.CHROMIUM ?? PLACES.find(existsSync);
+  if (!executablePath) throw new Error("There is no Chromium: apt install chromium, or set CHROMIUM.");
+  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+}
+
+export const SIZES = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
+
+/** A page that fails the test where anything but its own host is asked, or an error is thrown. */
+export async function open(browser, address, { size = "desktop", dark = false } = {}) {
+  const context = await browser.newContext({
+    viewport: SIZES[size],
+    colorScheme: dark ? "dark" : "light",
+    deviceScaleFactor: size === "phone" ? 2 : 1,
+    hasTouch: size === "phone",
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(Number(process.env.PATIENCE ?? 60_000));
+  const wrong = [];
+  page.on("pageerror", (error) => wrong.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
+  page.on("request", (request) => {
+    const url = request.url();
+    const own = [address, "data:", "blob:"].some((start) => url.startsWith(start));
+    if (!own || request.method() !== "GET") wrong.push(`${request.method()} ${url}`);
+  });
+  return { page, wrong, close: () => context.close() };
+}
+
+/** Waits until a panel has its first numbers; milliseconds since the navigation. */
+export async function ready(page, state = "ready") {
+  await page.waitForSelector(`.panel[data-${state}]`);
+  return Number(await page.locator(".panel").getAttribute(`data-${state}`));
+}
+
+/** The value of a number that a panel shows, as a number. */
+export async function number(place, name) {
+  const row = place.locator(".numbers > div", { has: place.page().getByText(name, { exact: true }) });
+  return Number((await row.locator(".value").first().textContent()).replace("−", "-").replaceAll(",", ""));
+}
+
+/** The two coordinates of a point that a panel shows. */
+export async function point(place, name) {
+  const row = place.locator(".numbers > div", { has: place.page().getByText(name, { exact: true }) });
+  const text = await row.locator(".value").first().textContent();
+  return text.replaceAll("−", "-").match(/-?[\d.]+/g).map(Number);
+}

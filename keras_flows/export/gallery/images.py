@@ -1,0 +1,74 @@
+"""What the gallery shows of a flow on images beside its graphs."""
+
+import numpy as np
+
+from keras_flows import data
+from keras_flows.bases import ChannelNormal
+from keras_flows.export import manifest, onnx
+from keras_flows.export.gallery.tables import calibration
+
+# Pixels on a side: of larger ones a drawing is none.
+LARGEST = 64
+# Test images whose scores a drawing is compared with, and of those how many can be chosen.
+SCORED, SHOWN = 1000, 24
+_BATCH = 50
+
+
+def describe(flow, metadata, folder, data_dir):
+    """Levels, test images, and the scores of more of them; see `panels.Panel`.
+
+    The scores are those of the exported graph: what the page computes of the same image.
+    """
+    made = metadata.training.get("data")
+    name = made.get("images") if isinstance(made, dict) else None
+    pixels, missing, test = None, None, None
+    if name is None:
+        missing = "The preset does not say which images it was trained on: none are shown."
+    else:
+        try:
+            test = data.images(name, split="test", data_dir=data_dir, bits=flow.bits)
+        except (FileNotFoundError, ImportError) as error:
+            missing = f"The test images are not at hand, and there is no percentile: {error}"
+    scores = None
+    if test is not None:
+        pixels = np.asarray(test.pixels[:SCORED])
+        scores = _scores(folder, pixels)
+        pixels = pixels[:SHOWN]
+    else:
+        pixels = np.clip(flow.sample(SHOWN, seed=0).numpy(), 0, 2**flow.bits - 1)
+    return {
+        "size": list(flow.event_shape[:2]),
+        "levels": 2**flow.bits,
+        # The digits of scikit-learn take 17 of 32 levels.
+        "highest": int(pixels.max()),
+        "base": _base(flow),
+        "images": pixels.astype(int).reshape(len(pixels), -1).tolist(),
+        "images_are": "drawn from the flow" if test is None else f"{test.name}",
+        "scores": None if scores is None else np.sort(scores).round(4).tolist(),
+        "calibration": calibration(flow),
+        "missing": missing,
+    }
+
+
+def _scores(folder, pixels):
+    """The log_prob of images by the exported graph that needs no noise."""
+    described = manifest.read(folder)
+    name = next(n for n in ("score", "log_prob_fixed", "log_prob") if n in described.graphs)
+    run = onnx.Onnx().load(folder, described)[name].run
+    x = pixels.astype(described.graphs[name].inputs[0].dtype)
+    made = [run({"x": x[i : i + _BATCH]})["log_prob"] for i in range(0, len(x), _BATCH)]
+    return np.concatenate(made).astype("float64")
+
+
+def _base(flow):
+    """Location and deviation of a normal base for every number of a latent; None of the standard.
+
+    The page draws from it at a temperature, and walks around its mode.
+    """
+    if not isinstance(flow.base, ChannelNormal):
+        return None
+    location, scale = (
+        np.broadcast_to(part, flow.latent_shape).ravel().astype("float64").round(6).tolist()
+        for part in (flow.base.loc.numpy(), np.exp(flow.base.log_scale.numpy()))
+    )
+    return {"location": location, "scale": scale}

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The gallery in Chromium: installs what it needs, checks that the built site is that of its sources,
+# writes a gallery of the entries that are named (of the whole zoo without any: an hour), and uses
+# every panel as a visitor would. Screenshots go to outputs/gallery/screenshots: look at them.
+#
+#     scripts/test_gallery.sh [ENTRY...]
+#
+# GALLERY names a gallery that is there already, to be tested as it is; FIRST_SECONDS how soon the
+# first numbers must be there (2), PATIENCE how many milliseconds a step may take (60000).
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+cd "$ROOT"
+
+if [ -z "${CHROMIUM:-}" ] && ! command -v chromium chromium-browser google-chrome >/dev/null; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "test_gallery: no Chromium: install it (apt install chromium), or set CHROMIUM." >&2
+        exit 1
+    fi
+    apt-get update -qq && apt-get install -y -qq chromium >/dev/null
+fi
+
+built="$(mktemp -d)"
+trap 'rm -rf "$built"' EXIT
+cp -r export/gallery/dist export/gallery/compare "$built"
+scripts/build_gallery.sh
+for part in dist compare; do
+    diff -r "$built/$part" "export/gallery/$part" || {
+        echo "test_gallery: export/gallery/$part was not that of its sources; it is now." >&2
+        exit 1
+    }
+done
+
+if [ -z "${GALLERY:-}" ]; then
+    GALLERY="$ROOT/outputs/gallery/site"
+    rm -rf "$GALLERY"
+    keras-flows gallery "$@" "$GALLERY"
+    export SHOTS="$ROOT/outputs/gallery/screenshots"
+fi
+export GALLERY
+cd export/gallery
+exec node --test tests/gallery.test.js
