@@ -117,15 +117,25 @@ class SeededNoise(Noise):
     Args:
         seed: See `as_seed`.
         next_draw: The number of the first draw.
+        rows: `(first, total)`, where the batch is a part of a larger one, its examples being those
+            from `first` on of `total`: each of them draws what it would in that one. None for a
+            batch of its own.
 
     Attributes:
         seed: The seed, a `(2,)` int32 tensor.
         next_draw: The number of the next draw, an integer or a scalar tensor.
+        rows: As above.
     """
 
-    def __init__(self, seed: Seed, next_draw: int | tf.Tensor = 0):
+    def __init__(
+        self,
+        seed: Seed,
+        next_draw: int | tf.Tensor = 0,
+        rows: tuple[int | tf.Tensor, int | tf.Tensor] | None = None,
+    ):
         self.seed = as_seed(seed)
         self.next_draw = next_draw
+        self.rows = rows
 
     def next_seed(self) -> tf.Tensor:
         """A fresh seed, a `(2,)` int32 tensor; counts as a draw."""
@@ -136,12 +146,20 @@ class SeededNoise(Noise):
     def normal(
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
     ) -> tf.Tensor:
-        return _normal((batch, *event_shape), self.next_seed(), tf.as_dtype(dtype))
+        return self._own_rows(_normal, batch, event_shape, dtype)
 
     def uniform(
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType
     ) -> tf.Tensor:
-        return _uniform((batch, *event_shape), self.next_seed(), tf.as_dtype(dtype))
+        return self._own_rows(_uniform, batch, event_shape, dtype)
+
+    def _own_rows(self, draw, batch, event_shape, dtype):
+        seed, dtype = self.next_seed(), tf.as_dtype(dtype)
+        if self.rows is None:
+            return draw((batch, *event_shape), seed, dtype)
+        # Those of the others are drawn with them: random numbers cost little beside a flow.
+        first, total = self.rows
+        return draw((total, *event_shape), seed, dtype)[first : first + batch]
 
     def rademacher(
         self, batch: int | tf.Tensor, event_shape: tuple[int, ...], dtype: str | tf.DType

@@ -146,3 +146,12 @@ def test_needless_noise_is_an_error():
     assert flow.noise_shape("encode") == flow.noise_shape("decode") == (0,)
     with pytest.raises(ValueError, match="direction must be 'encode' or 'decode'; got 'forward'"):
         flow.noise_shape("forward")
+
+
+@pytest.mark.parametrize("draw", ["normal", "uniform", "rademacher"])
+def test_a_part_of_a_batch_draws_what_it_would_in_the_whole(draw):
+    whole, part = SeededNoise(4), SeededNoise(4, rows=(2, 5))
+    for _ in range(2):
+        expected = getattr(whole, draw)(5, (3,), "float32")
+        np.testing.assert_array_equal(getattr(part, draw)(2, (3,), "float32"), expected[2:4])
+    np.testing.assert_array_equal(part.scalar("float64"), whole.scalar("float64"))

@@ -25,10 +25,19 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Training steps, instead of the recipe's", min=1)
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Train on several machines: HOST:PORT of all workers, with commas"),
+    ] = None,
+    worker: Annotated[
+        int | None, typer.Option(help="Which of --workers this process is, from 0", min=0)
+    ] = None,
     as_json: Json = False,
 ):
     """Train a flow by a recipe, test it, and save it as a preset."""
     import dataclasses
+
+    strategy = _joined(workers, worker)  # before anything else has TensorFlow work
 
     from keras_flows.models import registry
     from keras_flows.training import run as runner
@@ -37,7 +46,10 @@ def train(
     if steps is not None:
         chosen = dataclasses.replace(chosen, steps=steps)
     say(f"training {recipe}; the first step is compiled, which can take minutes")
-    metadata = runner.train(recipe, chosen, output, data_dir, cache_dir, resume, err)
+    metadata = runner.train(recipe, chosen, output, data_dir, cache_dir, resume, err, strategy)
+    if metadata is None:
+        say(f"done; worker 0 has saved {output / recipe}")
+        return
     if as_json:
         print_json(metadata.model_dump())
         return
@@ -47,6 +59,22 @@ def train(
     if test.bits_per_dim is not None:
         rows.append(("bits per dimension", f"{test.bits_per_dim:.4f}"))
     print_table(f"saved to {output / recipe}", ("", ""), rows)
+
+
+def _joined(addresses, index):
+    """The strategy of several workers, None for one."""
+    if (addresses is None) != (index is None):
+        raise ValueError(
+            "--workers has the addresses of all workers, --worker says which of them this process "
+            "is: give both, or neither."
+        )
+    if addresses is None:
+        return None
+    from keras_flows.training import workers
+
+    all_of_them = workers.addresses(addresses)
+    say(f"worker {index} of {len(all_of_them)}: waiting for the others")
+    return workers.join(all_of_them, index)
 
 
 @command

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_flows.errors import NonFiniteError
 from keras_flows.files import complete_file
+from keras_flows.training import workers
 
 if TYPE_CHECKING:
     from keras_flows.training.guard import Guard
@@ -57,6 +58,16 @@ class WithUpdates(keras.callbacks.Callback):
         self.tell(None if steps is None else steps * params["epochs"])
 
 
+class KeepTogether(keras.callbacks.Callback):
+    """Raises at the end of an epoch after which workers have not the same weights.
+
+    `Flow.fit` adds it by itself, and it does nothing where there is one worker.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        workers.check_weights(self.model)
+
+
 class SaveState(keras.callbacks.Callback):
     """Saves the flow with its optimizer at the end of an epoch, for an exact resume.
 
@@ -64,7 +75,8 @@ class SaveState(keras.callbacks.Callback):
     `keras.models.load_model(path)`, and feed the data from step `flow.optimizer.iterations` on:
     the random draws of a step depend on the flow's seed and the number of the step only, so the
     final weights are those of an uninterrupted run. Saving changes nothing in the flow: it is a
-    state of training, without the certificate that `Flow.save` asks for.
+    state of training, without the certificate that `Flow.save` asks for. Of several workers, the
+    first writes it.
 
     Args:
         path: The `.keras` file to write.
@@ -88,6 +100,8 @@ class SaveState(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Writes the file, complete or not at all."""
+        if not workers.is_first(self.model.distribute_strategy):
+            return
         with complete_file(self.path) as partial:
             keras.saving.save_model(self.model, partial)
 
@@ -111,7 +125,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         kind = tf.compat.v1.SummaryMetadata()
         kind.plugin_data.plugin_name = "scalars"
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.optimizer.iterations.numpy())
         with self._writer.as_default():
             for name, value in (logs or {}).items():
                 tf.summary.write(name, tf.constant(value, "float32"), step, kind)

@@ -16,9 +16,9 @@ class Parts:
         finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors]
         self.finite.append(tf.reduce_all(tf.stack(finite)))
 
-    def all_finite(self):
-        """Whether all are, a scalar bool tensor."""
-        return tf.reduce_all(tf.stack(self.finite))
+    def all(self):
+        """Whether each is, a bool tensor `(parts,)`."""
+        return tf.stack(self.finite)
 
 
 class Guard:
@@ -37,10 +37,10 @@ class Guard:
         """Forgets; before a fit."""
         self._failure.assign([-1, -1])
 
-    def note(self, step, parts):
-        """Notes the `Parts` of a step; part of the compiled training step."""
-        self.names = parts.names
-        bad = tf.logical_not(tf.stack(parts.finite))
+    def note(self, step, names, finite):
+        """Notes the parts of a step, as `Parts` has them; part of the compiled training step."""
+        self.names = names
+        bad = tf.logical_not(finite)
         part = tf.where(tf.reduce_any(bad), tf.argmax(bad, output_type=tf.int64), -1)
         known = tf.convert_to_tensor(self._failure)
         here = tf.stack([tf.cast(step, tf.int64), part])

@@ -1,4 +1,7 @@
-"""Training of flows by maximum likelihood, on `keras.Model.fit`."""
+"""Training of flows by maximum likelihood, on `keras.Model.fit`.
+
+Longer than other files, so that all that Keras calls on a flow in training stands in one place.
+"""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -11,12 +14,15 @@ from numpy.typing import ArrayLike
 
 from keras_flows.errors import NonFiniteError
 from keras_flows.noise import SeededNoise
+from keras_flows.numerics import replicas
 from keras_flows.numerics.events import bits_per_dim
 from keras_flows.numerics.tracing import with_functions
-from keras_flows.training import batches, upkeep
-from keras_flows.training.callbacks import StopOnNonFinite, WithUpdates
+from keras_flows.training import batches, distributed, upkeep, workers
+from keras_flows.training.callbacks import KeepTogether, StopOnNonFinite, WithUpdates
 from keras_flows.training.guard import Guard
+from keras_flows.training.normalization import norms
 from keras_flows.training.step import update
+from keras_flows.transforms.actnorm import ActNorm
 
 if TYPE_CHECKING:
     from keras_flows.calls import Caller
@@ -64,10 +70,15 @@ class MaximumLikelihood(keras.Model):
 
     def _prepare_training(self, dequantizes):
         """Creates what training keeps track of; the last part of a model's construction."""
-        self._nll = keras.metrics.Mean(name="nll_nats")
-        self._bits = keras.metrics.Mean(name="bits_per_dim") if dequantizes else None
+        self._nll = distributed.mean("nll_nats", self.distribute_strategy)
+        self._bits = None
+        if dequantizes:
+            self._bits = distributed.mean("bits_per_dim", self.distribute_strategy)
         self._guard = Guard()
         self._may_choose_xla = False
+        # Of a model that is trained by several replicas: XLA cannot compile what they exchange.
+        self._inner_jit_compile = False
+        self._first_batch = False
 
     def compile(
         self,
@@ -84,6 +95,10 @@ class MaximumLikelihood(keras.Model):
                 convolutions are faster without).
             **kwargs: `steps_per_execution`, `run_eagerly` and the like. A loss is an error: it
                 is built in.
+
+        Raises:
+            ValueError: If an argument does not fit; or if the model was made under a strategy of
+                several replicas, and the optimizer was not, or does what they cannot.
         """
         if kwargs.pop("loss", None) is not None:
             raise ValueError("A flow's loss is its negative log-likelihood; compile takes no loss.")
@@ -95,13 +110,34 @@ class MaximumLikelihood(keras.Model):
                 )
         automatic = jit_compile == "auto"
         if automatic:
-            jit_compile = _gpu() and not kwargs.get("run_eagerly")
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+            jit_compile = self._may_compile(_gpu() and not kwargs.get("run_eagerly"))
+        several = self.distribute_strategy.num_replicas_in_sync > 1
+        if several and jit_compile and not self._may_compile(True):
+            raise ValueError(
+                "XLA cannot compile a step in which replicas exchange the statistics of batch "
+                "normalisation: leave jit_compile out, or freeze it by "
+                "kf.training.frozen_normalization."
+            )
+        super().compile(optimizer=optimizer, jit_compile=jit_compile and not several, **kwargs)
+        self._inner_jit_compile = bool(several and jit_compile)
         self._may_choose_xla = automatic and not kwargs.get("run_eagerly")
+        if several:
+            distributed.prepare(self.optimizer, self.distribute_strategy)
+            # Not as a metric of our own: Keras lists it beside those.
+            object.__setattr__(self, "_loss_tracker", distributed.JointMean(name="loss"))
+
+    def _may_compile(self, wanted):
+        """Whether XLA compiles the step, where that is wanted and can be."""
+        return wanted and not (
+            self.distribute_strategy.num_replicas_in_sync > 1
+            and any(layer.trainable for layer in norms(self))
+        )
 
     def get_compile_config(self) -> dict:
         config = super().get_compile_config() or {}
         config = {name: config[name] for name in ("optimizer", "jit_compile") if name in config}
+        if self._inner_jit_compile:
+            config["jit_compile"] = True
         return {**config, "jit_compile": "auto"} if self._may_choose_xla else config
 
     def _choose_xla(self, updates):
@@ -109,9 +145,11 @@ class MaximumLikelihood(keras.Model):
         if not self._may_choose_xla:
             return
         many = updates is not None and updates >= COMPILED_FROM
-        jit_compile = _gpu() or (len(self.event_shape) == 1 and many)
-        if jit_compile != self.jit_compile:
-            self.jit_compile = jit_compile
+        jit_compile = self._may_compile(_gpu() or (len(self.event_shape) == 1 and many))
+        several = self.distribute_strategy.num_replicas_in_sync > 1
+        name = "_inner_jit_compile" if several else "jit_compile"
+        if jit_compile != getattr(self, name):
+            setattr(self, name, jit_compile)
             self.train_function = None
 
     def compile_from_config(self, config: dict) -> None:
@@ -143,46 +181,59 @@ class MaximumLikelihood(keras.Model):
 
     def train_step(self, data: Any) -> dict:
         x, context, weights = batches.unpack(data, self)
-        noise = self._keyed_noise(self.optimizer.iterations)
-        with with_functions(not self.jit_compile):
+        rows = replicas.rows(tf.shape(x)[0])
+        noise = self._keyed_noise(self.optimizer.iterations, rows)
+        # A function would hold what was traced for one replica.
+        functions = not self.jit_compile and rows is None
+        with with_functions(functions), replicas.first_batch(self._first_batch):
             log_prob, loss = update(
                 lambda observe: self.density(x, context, noise, True, observe).log_prob,
-                lambda log_prob: self._loss(log_prob, weights),
+                lambda log_prob: self._loss(log_prob, weights, rows),
                 self.optimizer,
                 self.trainable_variables,
                 self._guard,
+                self._inner_jit_compile and not self._first_batch,
             )
             self.after_update()
-        return self._track(loss, log_prob, weights)
+        return self._track(loss, log_prob, weights, rows)
 
     def test_step(self, data: Any) -> dict:
         x, context, weights = batches.unpack(data, self)
+        rows = replicas.rows(tf.shape(x)[0])
         # Keyed by the number of examples seen, so that an evaluation repeats exactly.
-        log_prob = self.density(x, context, self._keyed_noise(self._nll.count)).log_prob
-        return self._track(self._loss(log_prob, weights), log_prob, weights)
+        log_prob = self.density(x, context, self._keyed_noise(self._nll.count, rows)).log_prob
+        (loss,) = replicas.total(self._loss(log_prob, weights, rows))
+        return self._track(loss, log_prob, weights, rows)
 
     def predict_step(self, data: Any) -> tf.Tensor:
         x, context, _ = batches.unpack(data, self)
         return self((x, context))
 
-    def _keyed_noise(self, number):
-        """The noise of a step: it depends on the seed and on the number only."""
+    def _keyed_noise(self, number, rows):
+        """The noise of a step: it depends on the seed, the number and the example only."""
         seed = tf.constant(self.seed, tf.int32)
-        return SeededNoise(tf.stack([seed, tf.cast(number, tf.int32)]))
+        return SeededNoise(tf.stack([seed, tf.cast(number, tf.int32)]), rows=rows)
 
-    def _loss(self, log_prob, weights):
+    def _loss(self, log_prob, weights, rows):
+        """The loss of a batch; of a replica's rows, what they add to that of the joint batch."""
         loss = -log_prob if weights is None else -log_prob * tf.cast(weights, log_prob.dtype)
-        return tf.add_n(
-            [tf.reduce_mean(loss), *(tf.cast(term, loss.dtype) for term in self.losses)]
-        )
+        others = [tf.cast(term, loss.dtype) for term in self.losses]
+        if rows is None:
+            return tf.add_n([tf.reduce_mean(loss), *others])
+        mean = tf.reduce_sum(loss) / tf.cast(rows[1], loss.dtype)
+        return tf.add_n([mean, *(term / replicas.count() for term in others)])
 
-    def _track(self, loss, log_prob, weights):
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(log_prob)[0])
-        self._nll.update_state(-log_prob, sample_weight=weights)
+    def _track(self, loss, log_prob, weights, rows):
+        nll, examples = -log_prob, tf.shape(log_prob)[0]
+        if rows is not None:
+            examples = rows[1]
+            nll, weights = distributed.joint_mean(nll, weights)
+        self._loss_tracker.update_state(loss, sample_weight=examples)
+        self._nll.update_state(nll, sample_weight=weights)
         if self._bits is not None:
-            bits = bits_per_dim(-log_prob, self.event_shape)
+            bits = bits_per_dim(nll, self.event_shape)
             self._bits.update_state(bits, sample_weight=weights)
-        return self.get_metrics_result()
+        return distributed.results(self.get_metrics_result(), self.distribute_strategy)
 
     # What people call -------------------------------------------------------------------------
 
@@ -216,7 +267,11 @@ class MaximumLikelihood(keras.Model):
         Raises:
             NonFiniteError: At the first NaN or infinite loss or gradient, naming the step and
                 the part it came from. The weights are finite.
+            ConnectionError: If another worker of a `MultiWorkerMirroredStrategy` is gone.
+            ValueError: If the data do not fit, the flow was made outside of the strategy that it
+                is fitted under, or its workers have not the same weights and data.
         """
+        distributed.check_scope(self.distribute_strategy)
         batches.check(self, x, y, sample_weight)
         if kwargs.pop("class_weight", None) is not None:
             raise ValueError(
@@ -235,25 +290,28 @@ class MaximumLikelihood(keras.Model):
         self.calibration = None  # it is of other weights
         if self.optimizer is not None and not self.optimizer.built:
             # Or its variables are created while the step is traced, which is then traced again.
-            self.optimizer.build(self.trainable_variables)
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         self._guard.reset()
         upkeep.converge(self, only_fresh=True)
-        ours = [StopOnNonFinite(self._guard), WithUpdates(self._choose_xla)]
+        ours = [StopOnNonFinite(self._guard), WithUpdates(self._choose_xla), KeepTogether()]
         if isinstance(callbacks, keras.callbacks.CallbackList):
             # Another list: what a list has to call is settled when it is made.
             params, callbacks = callbacks.params, [*callbacks.callbacks, *ours]
             callbacks = keras.callbacks.CallbackList(callbacks, model=self, **(params or {}))
         else:
             callbacks = [*batches.callback_list(callbacks), *ours]
-        history = super().fit(
-            x,
-            y,
-            *args,
-            callbacks=callbacks,
-            sample_weight=sample_weight,
-            validation_data=validation_data,
-            **kwargs,
-        )
+        with workers.lost(self.distribute_strategy):
+            workers.check_fit(self, (x, y, sample_weight))
+            history = super().fit(
+                x,
+                y,
+                *args,
+                callbacks=callbacks,
+                sample_weight=sample_weight,
+                validation_data=validation_data,
+                **kwargs,
+            )
         self.converge()
         return history
 
@@ -303,6 +361,31 @@ class MaximumLikelihood(keras.Model):
                 f"{bad[0]}. `log_prob` on them names the step that makes it."
             )
         return scores
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        if self.train_function is not None and not force:
+            return self.train_function
+        super().make_train_function(True)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            later = self.train_function
+            super().make_train_function(True)
+            self.train_function = self._first_then(self.train_function, later)
+        return self.train_function
+
+    def _first_then(self, first, later):
+        """The training function: one as long as steps wait for their first batch, then another."""
+        waiting = [step for step in self._flatten_layers() if isinstance(step, ActNorm)]
+
+        def function(iterator):
+            nonlocal waiting
+            waiting = [step for step in waiting if not step.initialized.numpy()]
+            self._first_batch = bool(waiting)
+            return (first if waiting else later)(iterator)
+
+        return function
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: a flow is built when it is made. Keras would add up the parts of a batch."""
 
     def make_test_function(self, force: bool = False) -> Callable:
         with self._interpreted():

@@ -19,7 +19,7 @@ class Report(keras.callbacks.Callback):
         self.recipe, self.source, self.work, self.progress = recipe, source, work, progress
 
     def on_train_begin(self, logs=None):
-        done = int(self.model.optimizer.iterations)
+        done = int(self.model.optimizer.iterations.numpy())
         self.task = self.progress.add_task("training", total=self.recipe.steps, completed=done)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -29,7 +29,7 @@ class Report(keras.callbacks.Callback):
         self.progress.advance(self.task)
 
     def on_epoch_end(self, epoch, logs=None):
-        flow, step = self.model, int(self.model.optimizer.iterations)
+        flow, step = self.model, int(self.model.optimizer.iterations.numpy())
         logs["step"] = step
         logs["seconds"] = time.monotonic() - self.began
         logs["learning_rate"] = float(flow.optimizer.learning_rate)

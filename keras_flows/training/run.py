@@ -6,16 +6,18 @@ import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import rich.console
 import rich.progress
+import tensorflow as tf
 
 from keras_flows.data import Images, ToyDensity
 from keras_flows.files import locked
 from keras_flows.flow import Flow
 from keras_flows.models import registry
-from keras_flows.training import report, sources, state
+from keras_flows.training import report, sources, state, workers
 from keras_flows.training.adaptation import adapt
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
 from keras_flows.training.recipe import Recipe, check_name
@@ -37,7 +39,8 @@ def train(
     cache_dir: str | Path | None = None,
     resume: bool = False,
     console: rich.console.Console | None = None,
-) -> Metadata:
+    strategy: tf.distribute.Strategy | None = None,
+) -> Metadata | None:
     """Trains a flow and writes it as the preset `output/name`.
 
     Beside it, `output/name.training` holds the state to resume from (saved with a report, at most
@@ -54,12 +57,16 @@ def train(
         resume: Whether to go on from a saved state, where there is one: of this recipe, or of the
             one that ends where this one has a restart.
         console: A `rich.console.Console` for the reports; standard error by default.
+        strategy: A `tf.distribute.Strategy` to train under: several devices of this machine, or
+            several workers. A batch of the recipe is that of all of them together. The first
+            worker reads and writes the files of the run, the others none.
 
     Returns:
-        The `Metadata` of the preset.
+        The `Metadata` of the preset; None on a worker other than the first.
 
     Raises:
         BlockingIOError: If another process is training there.
+        ConnectionError: If another worker is gone.
         FileNotFoundError: If the data are not there.
         NonFiniteError: At the first NaN or infinity.
         OSError: If something cannot be written. A state that was saved before is complete.
@@ -67,63 +74,96 @@ def train(
             set, or that state is of another recipe.
     """
     console = console or rich.console.Console(stderr=True)
+    strategy = strategy or tf.distribute.get_strategy()
     check_name(name)
-    output = Path(output)
-    folder, work = output / name, output / f"{name}.training"
-    check_target(folder)
     every = min(recipe.report_every, recipe.steps)
     if recipe.steps % every:
         raise ValueError(
             f"The number of steps must be a multiple of {every}, the steps between reports of this "
             f"recipe, or below it; got {recipe.steps}."
         )
+    if not workers.is_first(strategy):
+        return _help(recipe, sources.source(recipe, data_dir, cache_dir), every, console, strategy)
+    output = Path(output)
+    folder, work = output / name, output / f"{name}.training"
+    check_target(folder)
     data = sources.source(recipe, data_dir, cache_dir)
     path = work / "state.keras"
     state.check(path, recipe, resume)
     # What does not fit together is said before anything is written.
-    flow = None if path.exists() else build(recipe, data.train)
+    flow = None
+    if strategy.num_replicas_in_sync > 1 or not path.exists():
+        with strategy.scope():
+            flow = build(recipe, data.train)
     output.mkdir(parents=True, exist_ok=True)
     with locked(work / "lock", f"trains into {work}"):
         state.check(path, recipe, resume)
         state.write_recipe(work / "recipe.json", recipe)
-        if flow is None or path.exists():
-            flow = state.load(path)
-            # It may have more cycles than the state's.
-            flow.optimizer.learning_rate = recipe.schedule.make(recipe.steps)
-        _fit(flow, recipe, data, work, every, console)
+        flow = _at_start(flow, recipe, path, strategy)
+        callbacks = [
+            keras.callbacks.CSVLogger(work / "history.csv", append=True),
+            TensorBoardScalars(work / "tensorboard"),
+            SaveState(work / "state.keras", SAVE_MINUTES),
+        ]
+        state.drop_rows(work / "history.csv", int(flow.optimizer.iterations.numpy()) // every)
+        with _progress(console) as progress:
+            reports = report.Report(recipe, data, work, progress)
+            _fit(flow, recipe, data, every, console, [reports, *callbacks])
         flow.optimizer.finalize_variable_values(flow.trainable_variables)
         flow.converge()
         console.print("testing")
-        return _write_preset(flow, recipe, data, work, folder)
+        metadata = _write_preset(flow, recipe, data, work, folder)
+        workers.wait(strategy)
+        return metadata
 
 
-def _fit(flow, recipe, data, work, every, console):
-    """Trains a flow from where it stands to the end of the recipe."""
-    start = int(flow.optimizer.iterations)
-    state.drop_rows(work / "history.csv", start // every)
-    if start:
-        console.print(f"resuming at step {start:,}")
-    if start >= recipe.steps:
-        return
+def _at_start(flow: Flow | None, recipe, path, strategy) -> Flow:
+    """The flow that a run begins with: the one that was built, or as its state has it."""
+    saved: Any = state.load(path) if flow is None or path.exists() else None
+    if flow is not None and strategy.num_replicas_in_sync > 1:
+        state.share(strategy, flow, saved)
+        return flow
+    if flow is not None and saved is None:
+        return flow
+    # It may have more cycles than the state's.
+    saved.optimizer.learning_rate = recipe.schedule.make(recipe.steps)
+    return saved
+
+
+def _help(recipe, data, every, console, strategy):
+    """What a worker does that is not the first: its part of every step."""
+    with strategy.scope():
+        flow = build(recipe, data.train)
+    state.share(strategy, flow, None)
+    _fit(flow, recipe, data, every, console, [])
+    console.print("waiting for the first worker, which tests and saves the flow")
+    workers.wait(strategy)
+
+
+def _progress(console):
     columns = (
         *rich.progress.Progress.get_default_columns(),
         rich.progress.MofNCompleteColumn(),
     )
-    with rich.progress.Progress(*columns, console=console, transient=True) as progress:
-        flow.fit(
-            data.train.dataset(recipe.batch_size, recipe.steps, recipe.seed, start),
-            steps_per_epoch=every,
-            initial_epoch=start // every,
-            epochs=recipe.steps // every,
-            callbacks=[
-                report.Report(recipe, data, work, progress),
-                keras.callbacks.CSVLogger(work / "history.csv", append=True),
-                TensorBoardScalars(work / "tensorboard"),
-                SaveState(work / "state.keras", SAVE_MINUTES),
-            ],
-            shuffle=False,
-            verbose=0,
-        )
+    return rich.progress.Progress(*columns, console=console, transient=True)
+
+
+def _fit(flow, recipe, data, every, console, callbacks):
+    """Trains a flow from where it stands to the end of the recipe."""
+    start = int(flow.optimizer.iterations.numpy())
+    if start:
+        console.print(f"resuming at step {start:,}")
+    if start >= recipe.steps:
+        return
+    flow.fit(
+        data.train.dataset(recipe.batch_size, recipe.steps, recipe.seed, start),
+        steps_per_epoch=every,
+        initial_epoch=start // every,
+        epochs=recipe.steps // every,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=0,
+    )
 
 
 def build(recipe: Recipe, source: ToyDensity | Images) -> Flow:

@@ -8,6 +8,7 @@ import keras
 from keras_flows.files import complete_file, read_object
 from keras_flows.flow import Flow
 from keras_flows.models import registry
+from keras_flows.training import workers
 from keras_flows.training.recipe import Recipe
 
 
@@ -62,6 +63,24 @@ def load(path):
             "anew."
         )
     return flow
+
+
+def share(strategy, flow, saved):
+    """Gives the flow of every worker what the first has saved.
+
+    Args:
+        strategy: A `tf.distribute.Strategy` of several replicas.
+        flow: The flow that was built under it, compiled.
+        saved: The flow that the first worker loaded, of the same recipe; None on the others, and
+            where there is no state.
+    """
+    with workers.lost(strategy):
+        if not workers.from_first(strategy, float(saved is not None)):
+            return
+        variables, values = (*flow.weights, *flow.optimizer.variables), None
+        if saved is not None:
+            values = [v.numpy() for v in (*saved.weights, *saved.optimizer.variables)]
+        workers.spread(strategy, variables, values)
 
 
 def write_recipe(path, recipe):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.noise import Noise
+from keras_flows.numerics import replicas
 from keras_flows.numerics.events import event_size
 from keras_flows.transforms.base import Transform
 
@@ -19,6 +20,7 @@ class ActNorm(Transform):
     unit variance per channel: `bias = -mean`, `log_scale = -ln(deviation + epsilon)` with
     `deviation = sqrt(max(variance, floor))` and the unbiased variance. Whether that has happened
     is a weight, so a loaded flow is never initialised again. Before it, the map is the identity.
+    Under a `tf.distribute.Strategy` it is the batch of all replicas.
 
     Input and output `(batch, …, channels)`.
 
@@ -57,14 +59,18 @@ class ActNorm(Transform):
         axes = list(range(len(x.shape) - 1))
         count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)
         mean = tf.reduce_mean(x, axis=axes)
-        variance = tf.reduce_sum(tf.square(x - mean), axis=axes) / tf.maximum(count - 1.0, 1.0)
+        squares = tf.reduce_sum(tf.square(x - mean), axis=axes)
+        mean, squares, count = replicas.joined(mean, squares, count)
+        variance = squares / tf.maximum(count - 1.0, 1.0)
         # A batch with a NaN, which stops training, leaves the weights as they are.
         ok = tf.reduce_all(tf.math.is_finite(mean) & tf.math.is_finite(variance))
         deviation = tf.sqrt(tf.maximum(variance, self.minimum_variance))
         log_scale = -tf.math.log(deviation + self.epsilon)
+        done = tf.convert_to_tensor(self.initialized)
+        ok &= done == 0
         self.bias.assign(tf.where(ok, -mean, self.bias))
         self.log_scale.assign(tf.where(ok, log_scale, self.log_scale))
-        self.initialized.assign(tf.cast(ok, self.initialized.dtype))
+        self.initialized.assign(tf.maximum(done, tf.cast(ok, done.dtype)))
 
     def encode(
         self,
@@ -73,7 +79,10 @@ class ActNorm(Transform):
         noise: Noise | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        if training:
+        if training and replicas.count() > 1:
+            if replicas.is_first_batch():
+                self._initialize(tf.stop_gradient(x))
+        elif training:
             done = tf.convert_to_tensor(self.initialized) > 0
             tf.cond(done, lambda: None, lambda: self._initialize(tf.stop_gradient(x)))
         log_scale = tf.convert_to_tensor(self.log_scale)

@@ -50,7 +50,7 @@ def once(
     if tf.executing_eagerly() or not (noise is None or type(noise) is SeededNoise):
         return function(x, context, noise)
     # Which draw is the next is data, like the weights: a step draws other numbers than the last.
-    drawn_from = None if noise is None else (noise.seed, noise.next_draw)
+    drawn_from = None if noise is None else (noise.seed, noise.next_draw, noise.rows)
 
     def pure(x, context, drawn_from, weights):
         own = None if drawn_from is None else SeededNoise(*drawn_from)

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_flows.numerics import replicas
+
 
 @keras.saving.register_keras_serializable("keras_flows")
 class BatchNorm(keras.layers.BatchNormalization):
@@ -12,7 +14,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     training and moving averages otherwise. These keep the unbiased variance of a batch, where
     Keras keeps the biased one, and a batch with a NaN, which stops training, leaves them as they
     are. With `trainable = False` the layer runs in inference mode always, which is Keras's
-    convention: `keras_flows.training.finetune` relies on it. Input and output
+    convention: `keras_flows.training.finetune` relies on it. Under a `tf.distribute.Strategy` the
+    statistics are those of the batches of all replicas. Input and output
     `(batch, …, channels)`.
 
     Source: Ioffe & Szegedy 2015, *Batch Normalization*.
@@ -35,12 +38,15 @@ class BatchNorm(keras.layers.BatchNormalization):
         mean, variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
         if training and self.trainable:
             mean, variance = tf.nn.moments(x, axes=list(range(len(x.shape) - 1)))
-            self._move(mean, variance, tf.size(x) / x.shape[-1])
+            count = tf.cast(tf.size(x) / x.shape[-1], variance.dtype)
+            if replicas.count() > 1:
+                mean, squares, count = replicas.joined(mean, variance * count, count)
+                variance = squares / count
+            self._move(mean, variance, count)
         return mean, variance
 
     def _move(self, mean, variance, count):
         mean, variance = tf.stop_gradient(mean), tf.stop_gradient(variance)
-        count = tf.cast(count, variance.dtype)
         unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
         ok = tf.reduce_all(tf.math.is_finite(mean) & tf.math.is_finite(variance))
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
