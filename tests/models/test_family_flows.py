@@ -25,7 +25,10 @@ from tests.registry import move_weights
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Glow((6, 4, 1), 2), "A Glow of 2 levels takes images.*divisible by 4 and .* by 4; got"),
+        (
+            lambda: Glow((6, 4, 1), 2),
+            "A Glow of 2 levels takes images.*divisible by 4 and .* by 4; got",
+        ),
         (lambda: Glow((4,), 2), "A Glow of 2 levels takes images"),
         (lambda: Glow((4, 4, 1), 1, width=0), "width must be an integer, at least 1; got 0"),
         (lambda: ImageRealNVP((6, 4, 1)), "A Real NVP of 2 scales takes images.*divisible by 4"),
