@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.noise import Noise, ReplayedNoise, SeededNoise, as_seed, fresh_seed
+from keras_flows.numerics import fixed_point
 from keras_flows.numerics.importance import log_mean_exp
 from keras_flows.numerics.tracing import with_functions
 from keras_flows.transforms import diagnosis
@@ -75,6 +76,12 @@ def encode(flow, x, context, noise, training=False):
 def decode(flow, z, context, noise, training=False):
     """Latent to data."""
     return flow.transform.decode(z, flow.embed(context, training), noise)
+
+
+def decode_to(flow, z, context, noise, training, tolerance):
+    """Latent to data, by inverses of this tolerance."""
+    with fixed_point.tolerance(tolerance):
+        return decode(flow, z, context, noise, training)
 
 
 def importance_weighted(flow, x, context, noise, training, draws):

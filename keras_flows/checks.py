@@ -6,7 +6,7 @@ TensorFlow is imported by the checks of tensors alone: tables are read and expor
 import difflib
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -91,6 +91,16 @@ def positive(value: Any, name: str, most: float = math.inf) -> None:
     """A number above 0; below infinity, or at most another number."""
     upto = "a positive number" if most == math.inf else f"in (0, {most:g}]"
     number(value, name, TINY, min(most, LARGE), upto)
+
+
+def tolerance(value: Any, blocks: Sized) -> None:
+    """A tolerance for the inverses of the residual blocks of a flow, which has some."""
+    positive(value, "tolerance")
+    if not blocks:
+        raise ValueError(
+            "A tolerance is for the inverses of residual blocks, and this flow has none: leave "
+            "tolerance out."
+        )
 
 
 def indices(values: Iterable[Any], name: str, size: int | None = None) -> list[int]:

@@ -17,7 +17,7 @@ from keras_flows.bases import Base, StandardNormal
 from keras_flows.files import complete_file
 from keras_flows.measure.certificate import Certificate, certify
 from keras_flows.noise import Noise, ScaledNoise, Seed, SeededNoise, fresh_seed
-from keras_flows.numerics import events
+from keras_flows.numerics import events, fixed_point
 from keras_flows.training.model import MaximumLikelihood
 from keras_flows.transforms.base import Transform
 from keras_flows.transforms.residual import ResidualBlock
@@ -246,16 +246,37 @@ class Flow(MaximumLikelihood):
         context: ArrayLike | None = None,
         noise: Noise | Sequence[ArrayLike] | None = None,
         seed: Seed | None = None,
+        tolerance: float | None = None,
     ) -> tf.Tensor:
         """Latent to data: `(batch, *latent_shape)` to `(batch, *event_shape)`.
 
-        Arguments are those of `log_prob`. Inside a `tf.function`, an example whose inverse did
-        not converge is NaN.
+        The other arguments are those of `log_prob`. Inside a `tf.function`, an example whose
+        inverse did not converge is NaN.
+
+        Args:
+            z: `(batch, *latent_shape)`, array or tensor.
+            context: See `log_prob`, like `noise` and `seed`.
+            noise: See `log_prob`.
+            seed: See `log_prob`.
+            tolerance: Of the inverses of the residual blocks, absolute and relative, in the place
+                of their own: the larger, the fewer steps they take. What it makes of the result,
+                `keras_flows.measure.round_trip` measures.
+
+        Returns:
+            Tensor `(batch, *event_shape)`.
 
         Raises:
             ConvergenceError: If an inverse did not converge; the message has the residual.
+            ValueError: If the tolerance is not positive, or no step of the flow has one.
         """
-        return self.calls.run(calls.decode, z, context, noise, seed, direction="decode")
+        if tolerance is None:
+            return self.calls.run(calls.decode, z, context, noise, seed, direction="decode")
+        checks.tolerance(tolerance, self.blocks)
+        extra = (tf.constant(tolerance, self.compute_dtype),)
+        with fixed_point.tolerance(tolerance):  # of the call, and of what explains its NaN
+            return self.calls.run(
+                calls.decode_to, z, context, noise, seed, direction="decode", extra=extra
+            )
 
     def sample(
         self,
@@ -263,6 +284,7 @@ class Flow(MaximumLikelihood):
         seed: Seed | None = None,
         temperature: float | tf.Tensor = 1.0,
         context: ArrayLike | None = None,
+        tolerance: float | None = None,
     ) -> tf.Tensor:
         """Draws from the flow.
 
@@ -273,6 +295,7 @@ class Flow(MaximumLikelihood):
             temperature: Factor on the deviation of the base density, and of the normal numbers
                 that decoding draws; 0 or more.
             context: `(n, *context_shape)` or one context for all, for a conditional flow.
+            tolerance: See `decode`.
 
         Returns:
             Tensor `(n, *event_shape)`.
@@ -292,8 +315,9 @@ class Flow(MaximumLikelihood):
         z = self.base.sample(n, self.latent_shape, noise, temperature, self.compute_dtype)
         seed = noise.next_seed()
         if self.transform.noise_size("decode") and tf.get_static_value(temperature) != 1.0:
-            return self.decode(z, context, noise=ScaledNoise(seed, temperature))
-        return self.decode(z, context, seed=seed)
+            noise = ScaledNoise(seed, temperature)
+            return self.decode(z, context, noise=noise, tolerance=tolerance)
+        return self.decode(z, context, seed=seed, tolerance=tolerance)
 
     def bits_per_dim(
         self,

@@ -26,6 +26,9 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="Number of samples", min=1)] = 1000,
     seed: Annotated[int | None, typer.Option(help="Same seed, same samples")] = None,
     temperature: Annotated[float, typer.Option(help="Factor on the base deviation", min=0)] = 1.0,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of the inverse of residual blocks; their own by default")
+    ] = None,
     context: Context = None,
     header: Header = None,
     output: arguments.Output = None,
@@ -41,7 +44,7 @@ def sample(
         contexts = _read_sample_contexts(flow, context, header)
         contexts = contexts[0] if len(contexts) == 1 else contexts
     with working(f"compiling, and drawing {n:,} samples"):
-        drawn = flow.sample(n, seed=seed, temperature=temperature, context=contexts).numpy()
+        drawn = flow.sample(n, seed, temperature, contexts, tolerance).numpy()
     named = {"x": drawn}
     if flow.schema is not None:
         named = {column.name: drawn[:, i] for i, column in enumerate(flow.schema.event)}

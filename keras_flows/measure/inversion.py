@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from keras_flows import checks
 from keras_flows.calls import Caller, in_batches
+from keras_flows.numerics import fixed_point
 from keras_flows.training import upkeep
 from keras_flows.transforms.composite import step_at
 
@@ -34,12 +35,15 @@ class RoundTrip(NamedTuple):
             error from the edge of its level may be rounded over it.
         iterations: `{path: (n,)}`, the fixed-point iterations of every residual block, in the
             order of decoding.
+        residuals: `{path: (n,)}`, the size of the last step that the inverse of every block took,
+            its largest element: what its tolerance bounds, unless it was refused.
     """
 
     errors: np.ndarray
     mean: float
     other_levels: float | None
     iterations: dict
+    residuals: dict
 
     @property
     def refused(self) -> float:
@@ -61,6 +65,7 @@ def round_trip(
     batch_size: int = 100,
     progress: Callable[[int], object] | None = None,
     converge: bool = True,
+    tolerance: float | None = None,
 ) -> RoundTrip:
     """Encodes examples, decodes their latents and compares.
 
@@ -76,6 +81,7 @@ def round_trip(
         batch_size: Examples at a time.
         progress: Called with the number of examples after every batch.
         converge: Whether to look at the flow with its spectral norms converged, as it is evaluated.
+        tolerance: Of the inverses, see `keras_flows.Flow.decode`; None for their own.
 
     Returns:
         A `RoundTrip`.
@@ -90,10 +96,12 @@ def round_trip(
             "was encoded, and there is no error to measure. See keras_flows.plot.reconstructions."
         )
     checks.count(batch_size, "batch_size")
+    if tolerance is not None:
+        checks.tolerance(tolerance, flow.blocks)
     caller = Caller(flow)  # of its own: the limits of the solvers may have changed
     data, contexts = caller.checked(x, context)
     parts = []
-    with upkeep.restored(flow):
+    with upkeep.restored(flow), fixed_point.tolerance(tolerance):
         if converge:
             flow.converge()
         for start, part, context in in_batches(flow, data, contexts, batch_size):
@@ -114,13 +122,14 @@ def round_trip(
         mean=float(errors[kept].mean()) if kept.any() else float("nan"),
         other_levels=float(differs[kept].mean()) if flow.bits and kept.any() else None,
         iterations=joined["iterations"],
+        residuals=joined["residuals"],
     )
 
 
 def _round_trip(flow, x, context, noise, training):
     """The numbers of one batch before and after, in levels, and what they are decoded to."""
     transform, context = flow.transform, flow.embed(context)
-    before, after, iterations = x, None, {}
+    before, after, iterations, residuals = x, None, {}, {}
     for path, z, _ in transform.encode_steps(x, context, noise):
         if step_at(transform, path).dequantizes:
             before = 2.0**flow.bits * z
@@ -128,7 +137,7 @@ def _round_trip(flow, x, context, noise, training):
         step = step_at(transform, path)
         inversion = step.invert(z, context)
         if inversion is not None:
-            iterations[path] = inversion.iterations
+            iterations[path], residuals[path] = inversion.iterations, inversion.residual
         if step.dequantizes:
             after = 2.0**flow.bits * z
         z = decoded
@@ -137,4 +146,5 @@ def _round_trip(flow, x, context, noise, training):
         "after": decoded if after is None else after,
         "decoded": decoded,
         "iterations": iterations,
+        "residuals": residuals,
     }

@@ -1,7 +1,14 @@
-"""Inversion of `F(x) = x + g(x)` for a contraction g, with gradients."""
+"""Inversion of `F(x) = x + g(x)` for a contraction g, with gradients.
 
-from collections.abc import Callable
-from typing import NamedTuple
+Examples converge after different numbers of steps. Those that are done leave the computation, so
+that a batch costs what its examples cost, not what its slowest would cost for all. (XLA, whose
+shapes are fixed, computes something in their place.)
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 from tensorflow.python.eager import record  # XLA cannot compile what nested tapes keep of loops
@@ -14,6 +21,29 @@ from keras_flows.numerics.gradients import custom_gradient
 # eight more steps of a contraction by 0.8 leave a sixth of it. A smaller tolerance could not be
 # met where rounding is as large.
 _POLISH = 8
+
+# Takes the rows of some examples out of a tensor of the whole batch.
+Pick: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+
+_wanted: contextvars.ContextVar[float | tf.Tensor | None] = contextvars.ContextVar(
+    "tolerance", default=None
+)
+
+
+@contextlib.contextmanager
+def tolerance(value: float | tf.Tensor | None) -> Iterator[None]:
+    """Within it every inverse has this tolerance instead of its own; None for its own."""
+    token = _wanted.set(value)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
+def wanted(own: float) -> float | tf.Tensor:
+    """The tolerance of an inverse: its own, or that of the `tolerance` it is in."""
+    value = _wanted.get()
+    return own if value is None else value
 
 
 class Inversion(NamedTuple):
@@ -37,8 +67,50 @@ def _largest(x):
     return tf.reduce_max(tf.abs(x), axis=list(range(1, len(x.shape))))
 
 
+def _all(tensor):
+    """Picks all examples."""
+    return tensor
+
+
+def _loop(most, step, rows, everywhere):
+    """Repeats a step on the examples that are not done, and gives what their rows are at the end.
+
+    Args:
+        most: Cap on the number of steps.
+        step: Function of the number of the step, a `Pick`, and the rows of the examples that it
+            picks, to their new rows; the first of them is whether an example is done.
+        rows: Tensors `(batch, ...)`.
+        everywhere: Whether all examples are in every step; what is done then stays as it is.
+    """
+
+    def body(i, *rows):
+        if everywhere:
+            made = step(i, _all, *rows)
+            done = [tf.reshape(rows[0], [-1] + [1] * (len(row.shape) - 1)) for row in rows]
+            return i + 1, *map(tf.where, done, rows, made)
+        indices = tf.where(tf.logical_not(rows[0]))
+
+        def pick(tensor):
+            return tf.gather_nd(tensor, indices)
+
+        made = step(i, pick, *map(pick, rows))
+        return i + 1, *map(tf.tensor_scatter_nd_update, rows, [indices] * len(rows), made)
+
+    def unfinished(i, done, *_):
+        return tf.logical_and(i < most, tf.logical_not(tf.reduce_all(done)))
+
+    with record.stop_recording():
+        _, *rows = tf.while_loop(unfinished, body, (tf.constant(0), *rows))
+    return [tf.stop_gradient(row) for row in rows]
+
+
 def solve(
-    g: Callable[[tf.Tensor], tf.Tensor], y: tf.Tensor, atol: float, rtol: float, max_iterations: int
+    g: Callable[[tf.Tensor, Pick], tf.Tensor],
+    y: tf.Tensor,
+    atol: float | tf.Tensor,
+    rtol: float | tf.Tensor,
+    max_iterations: int,
+    everywhere: bool = False,
 ) -> Inversion:
     """Solves `x + g(x) = y` by the Banach fixed point `x <- y - g(x)`, from `x = y`.
 
@@ -48,11 +120,13 @@ def solve(
     largest element because g mixes the elements, and with them their rounding errors.
 
     Args:
-        g: Function of `(batch, *event)`, a contraction.
+        g: Function of examples `(n, *event)` and of the `Pick` that takes what belongs to them
+            out of tensors of the whole batch, a contraction.
         y: Tensor `(batch, *event)`.
         atol: Absolute tolerance.
         rtol: Relative tolerance.
         max_iterations: Cap on the number of steps.
+        everywhere: Whether g is always given the whole batch.
 
     Returns:
         An `Inversion`. Gradients do not flow through it; see `attach_gradient`.
@@ -60,40 +134,26 @@ def solve(
     y = tf.stop_gradient(y)
     tolerance = atol + rtol * _largest(y)
     batch = tf.shape(y)[:1]
-    extra = [1] * (len(y.shape) - 1)
 
-    def step(i, x, iterations, converged, residual, left):
-        x_new = y - g(x)
-        change = _largest(x_new - x)
-        done = left == 0
-        x = tf.where(tf.reshape(done, tf.concat([batch, extra], axis=0)), x, x_new)
-        iterations = tf.where(done, iterations, i + 1)
-        residual = tf.where(done, residual, change)
-        left = tf.where(tf.logical_and(converged, left > 0), left - 1, left)
-        converged = tf.logical_or(converged, change <= tolerance)
-        return i + 1, x, iterations, converged, residual, left
+    def step(i, pick, done, x, iterations, converged, residual, left):
+        x_new = pick(y) - g(x, pick)
+        residual = _largest(x_new - x)
+        left = tf.where(converged, left - 1, left)
+        converged = tf.logical_or(converged, residual <= pick(tolerance))
+        iterations = tf.zeros_like(iterations) + i + 1
+        return left == 0, x_new, iterations, converged, residual, left
 
-    def unfinished(i, x, iterations, converged, residual, left):
-        return tf.logical_and(i < max_iterations, tf.reduce_any(left > 0))
-
-    start = (
-        tf.constant(0),
-        y,
-        tf.zeros(batch, tf.int32),
-        tf.zeros(batch, tf.bool),
-        tf.zeros(batch, y.dtype),
-        tf.fill(batch, _POLISH),
-    )
-    with record.stop_recording():
-        _, *result, _ = tf.while_loop(unfinished, step, start)
-    return Inversion(*(tf.stop_gradient(part) for part in result))
+    never, none = tf.zeros(batch, tf.bool), tf.zeros(batch, tf.int32)
+    start = (never, y, none, never, tf.zeros(batch, y.dtype), none + _POLISH)
+    _, x, iterations, converged, residual, _ = _loop(max_iterations, step, start, everywhere)
+    return Inversion(x, iterations, converged, residual)
 
 
 def newton(
-    value_and_jacobian: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    value_and_jacobian: Callable[[tf.Tensor, Pick], tuple[tf.Tensor, tf.Tensor]],
     y: tf.Tensor,
-    atol: float,
-    rtol: float,
+    atol: float | tf.Tensor,
+    rtol: float | tf.Tensor,
     max_iterations: int,
 ) -> Inversion:
     """Solves `x + g(x) = y` for vectors by Newton's method, safeguarded by the fixed point.
@@ -105,8 +165,8 @@ def newton(
     The stopping rule is that of `solve`: the size of the fixed-point step, element by element.
 
     Args:
-        value_and_jacobian: Function from `(batch, d)` to g and J, `(batch, d)` and
-            `(batch, d, d)`.
+        value_and_jacobian: Function from examples `(n, d)` and their `Pick`, see `solve`, to g and
+            J, `(n, d)` and `(n, d, d)`.
         y: Tensor `(batch, d)`.
         atol: Absolute tolerance.
         rtol: Relative tolerance.
@@ -119,43 +179,31 @@ def newton(
     tolerance = atol + rtol * _largest(y)
     batch = tf.shape(y)[:1]
 
-    def evaluate(x):
-        g, jacobian = value_and_jacobian(x)
-        residual = y - x - g
+    def evaluate(x, pick):
+        g, jacobian = value_and_jacobian(x, pick)
+        residual = pick(y) - x - g
         return residual, solve_identity_plus(jacobian, residual)
 
-    def step(i, x, residual, move, must_take, iterations, converged):
+    def step(i, pick, done, x, residual, move, must_take, iterations):
         tried = x + move
-        new_residual, newton_move = evaluate(tried)
+        new_residual, newton_move = evaluate(tried, pick)
         better = tf.norm(new_residual, axis=1) <= 0.9 * tf.norm(residual, axis=1)
-        take = tf.logical_and(tf.logical_or(better, must_take), tf.logical_not(converged))
+        take = tf.logical_or(better, must_take)
         x = tf.where(take[:, None], tried, x)
         # After a refused Newton step, the next one is the fixed point's.
         move = tf.where(take[:, None], newton_move, residual)
         residual = tf.where(take[:, None], new_residual, residual)
-        iterations = tf.where(converged, iterations, i + 1)
-        converged = tf.logical_or(converged, _largest(residual) <= tolerance)
-        return i + 1, x, residual, move, tf.logical_not(take), iterations, converged
+        iterations = tf.zeros_like(iterations) + i + 1
+        converged = _largest(residual) <= pick(tolerance)
+        return converged, x, residual, move, tf.logical_not(take), iterations
 
-    def unfinished(i, *state):
-        return tf.logical_and(i < max_iterations, tf.logical_not(tf.reduce_all(state[-1])))
-
-    residual, move = evaluate(y)
+    residual, move = evaluate(y, _all)
     converged = _largest(residual) <= tolerance
-    start = (
-        tf.constant(0),
-        y,
-        residual,
-        move,
-        tf.zeros(batch, tf.bool),
-        tf.zeros(batch, tf.int32),
-        converged,
-    )
-    with record.stop_recording():
-        _, x, residual, move, _, iterations, converged = tf.while_loop(unfinished, step, start)
+    never, none = tf.zeros(batch, tf.bool), tf.zeros(batch, tf.int32)
+    start = (converged, y, residual, move, never, none)
+    converged, x, residual, move, _, iterations = _loop(max_iterations, step, start, False)
     # The next step is known already, and takes the error down to that of rounding.
-    result = Inversion(x + move, iterations, converged, _largest(residual))
-    return Inversion(*(tf.stop_gradient(part) for part in result))
+    return Inversion(x + move, iterations, converged, _largest(residual))
 
 
 def attach_gradient(

@@ -76,7 +76,7 @@ def _describe_inversion(path, block, result):
     return (
         f"The inverse of {path!r} did not converge within {block.max_iterations} iterations for "
         f"{len(failed)} of {len(result.residual)} examples (the first at index {index}): the "
-        f"largest residual is {failed.max():.3g}, the tolerance {block.tolerance:.3g} absolute and "
-        "relative. Allow more `max_iterations`, or a larger `tolerance`; `flow.certify()` says how "
-        "fast a block must converge."
+        f"largest residual is {failed.max():.3g}, the tolerance {block.wanted_tolerance:.3g} "
+        "absolute and relative. Allow more `max_iterations`, or a larger `tolerance`; "
+        "`flow.certify()` says how fast a block must converge."
     )

@@ -103,13 +103,29 @@ class ResidualBlock(Transform):
         # Where the Jacobian is cheap, Newton's method takes far fewer steps.
         return len(self.event_shape) == 1 and self.event_shape[0] <= _NEWTON_SIZE
 
+    @property
+    def wanted_tolerance(self) -> float | tf.Tensor:
+        """The tolerance of the inverse, or the one that a call asks for instead."""
+        return fixed_point.wanted(self.tolerance)
+
+    @property
+    def _limits(self):
+        return self.wanted_tolerance, self.wanted_tolerance, self.max_iterations
+
     def invert(self, z: tf.Tensor, context: tf.Tensor | None = None) -> Inversion:
         """The inverse with its diagnostics, a `keras_flows.numerics.fixed_point.Inversion`."""
-        limits = self.tolerance, self.tolerance, self.max_iterations
+
+        def of(context, pick):
+            return None if context is None else pick(context)
+
         with self.net.bound():
             if self._newton:
-                return fixed_point.newton(lambda x: jacobian(self.net, x, context), z, *limits)
-            return fixed_point.solve(lambda x: self.net.call(x, context=context), z, *limits)
+                return fixed_point.newton(
+                    lambda x, pick: jacobian(self.net, x, of(context, pick)), z, *self._limits
+                )
+            return fixed_point.solve(
+                lambda x, pick: self.net.call(x, context=of(context, pick)), z, *self._limits
+            )
 
     def _solve_transposed(self, x, context, w):
         """`(I + J^T)^-1 w`, J the Jacobian at x."""
@@ -117,8 +133,10 @@ class ResidualBlock(Transform):
             matrix = jacobian(self.net, x, context)[1]
             return solve_identity_plus(tf.transpose(matrix, (0, 2, 1)), w)
         pullback = self.net.vjp(x, context=context)[1]
-        limits = self.tolerance, self.tolerance, self.max_iterations
-        solution = fixed_point.solve(lambda v: pullback(v[None])[0], w, *limits)
+        # The pullback is at all examples.
+        solution = fixed_point.solve(
+            lambda v, _: pullback(v[None])[0], w, *self._limits, everywhere=True
+        )
 
         @tf.custom_gradient
         def constant(w, x):

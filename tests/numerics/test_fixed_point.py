@@ -19,11 +19,11 @@ RATES = (0.0, 0.1, 0.5, -0.9, 0.9)
 
 
 def solve_linear(rate, y, atol=1e-12, rtol=0.0, max_iterations=1000):
-    return fixed_point.solve(lambda x: rate * x, y, atol, rtol, max_iterations)
+    return fixed_point.solve(lambda x, _: rate * x, y, atol, rtol, max_iterations)
 
 
 def newton_linear(rate, y, atol=1e-12, rtol=0.0, max_iterations=1000):
-    def value_and_jacobian(x):
+    def value_and_jacobian(x, _):
         jacobian = tf.eye(x.shape[1], batch_shape=[len(x)], dtype=x.dtype)
         return rate * x, rate * jacobian
 
@@ -100,6 +100,37 @@ def test_only_the_examples_that_failed_are_marked():
     np.testing.assert_array_equal(np.isnan(marked), [[True, True], [False, False]])
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_an_example_that_is_done_leaves_the_computation(everywhere):
+    rates = tf.constant([[0.5], [0.0], [0.9], [0.1]], tf.float64)
+    y, seen = tf.ones((4, 1), tf.float64), []
+
+    def g(x, pick):
+        seen.append(len(x))
+        return pick(rates) * x
+
+    result = fixed_point.solve(g, y, 1e-6, 0.0, 1000, everywhere)
+    np.testing.assert_allclose(result.x, y / (1.0 + rates), rtol=0.0, atol=1e-6)
+    iterations = result.iterations.numpy()
+    assert len(set(iterations)) == 4 and len(seen) == max(iterations)
+    # Every example is in as many steps as it takes, unless it cannot leave.
+    assert sum(seen) == (4 * max(iterations) if everywhere else sum(iterations))
+
+
+def test_newton_leaves_out_what_is_done():
+    y, seen = tf.constant([[0.0], [3.0], [0.1]], tf.float64), []
+
+    def value_and_jacobian(x, pick):
+        assert len(pick(y)) == len(x)
+        seen.append(len(x))
+        return 0.9 * tf.sin(x), 0.9 * tf.cos(x)[:, :, None]
+
+    result = fixed_point.newton(value_and_jacobian, y, 1e-12, 0.0, 1000)
+    np.testing.assert_allclose(result.x + 0.9 * np.sin(result.x), y, rtol=0.0, atol=1e-12)
+    # All are in the first evaluation, which finds what is done from the start.
+    assert sum(seen) == 3 + sum(result.iterations.numpy()) and min(result.iterations.numpy()) == 0
+
+
 @BLOCKS
 def test_inverse_of_a_block(features):
     x = 3.0 * random(20, features)
@@ -115,7 +146,7 @@ def test_newton_takes_fewer_steps_to_the_same_place():
     small = block(3)
     z = 3.0 * random(20, 3)
     limits = 1e-12, 1e-12, 1000
-    plain = fixed_point.solve(lambda x: small.net(x), z, *limits)
+    plain = fixed_point.solve(lambda x, _: small.net(x), z, *limits)
     newton = small.invert(z)
     np.testing.assert_allclose(newton.x, plain.x, rtol=0.0, atol=1e-10)
     assert newton.iterations.numpy().max() < 0.5 * plain.iterations.numpy().min()
@@ -222,6 +253,44 @@ def test_an_unconverged_inverse_is_an_error_with_numbers(features):
         assert part in message, message
     with pytest.raises(ConvergenceError):
         flow.sample(5, seed=0)
+
+
+@pytest.mark.parametrize("features", [pytest.param(2, marks=pytest.mark.slow), 9])
+def test_a_call_has_the_tolerance_it_asks_for(features):
+    flow = unfinished(features)
+    flow.transform.steps[1].max_iterations = 100
+    z = 3.0 * random(6, features)
+    exact, steps, differences = flow.decode(z), [], []
+    for tolerance in (1e-1, 1e-5):
+        with fixed_point.tolerance(tolerance):
+            result = flow.transform.steps[1].invert(z[:, ::-1])
+        assert (result.residual <= tolerance * (1.0 + abs(z).numpy().max(axis=1))).numpy().all()
+        steps.append(result.iterations.numpy().sum())
+        differences.append(abs(flow.decode(z, tolerance=tolerance) - exact).numpy().max())
+    assert steps[0] < steps[1]
+    assert 0.0 < differences[1] < 1e-4 and differences[1] < differences[0] < 1.0
+    # Of that call only.
+    np.testing.assert_array_equal(flow.decode(z), exact)
+    np.testing.assert_array_equal(
+        flow.sample(3, seed=0, tolerance=1e-4), flow.sample(3, seed=0, tolerance=1e-4)
+    )
+
+
+def test_an_error_states_the_tolerance_of_the_call():
+    with pytest.raises(ConvergenceError, match="the tolerance 1e-11 absolute"):
+        unfinished(9).decode(5.0 + np.zeros((1, 9)), tolerance=1e-11)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1e-3, float("nan"), "small", True])
+def test_a_tolerance_is_a_positive_number(tolerance):
+    with pytest.raises(ValueError, match="tolerance must be a positive number"):
+        unfinished(2).sample(1, tolerance=tolerance)
+
+
+def test_a_tolerance_needs_an_inverse_that_has_one():
+    flow = Flow(Chain([Reverse()]), (2,))
+    with pytest.raises(ValueError, match="this flow has none: leave tolerance out"):
+        flow.decode([[0.5, 0.5]], tolerance=1e-3)
 
 
 @pytest.mark.slow
