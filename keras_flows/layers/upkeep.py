@@ -1,5 +1,26 @@
 """State of layers that follows their weights."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
+_to_be_read = contextvars.ContextVar("to_be_read", default=False)
+
+
+@contextlib.contextmanager
+def to_be_read() -> Iterator[None]:
+    """Layers built within it have no state of their own yet: it is read afterwards, all of it."""
+    token = _to_be_read.set(True)
+    try:
+        yield
+    finally:
+        _to_be_read.reset(token)
+
+
+def is_to_be_read() -> bool:
+    """Whether layers are built only for what is read afterwards."""
+    return _to_be_read.get()
+
 
 class Upkeep:
     """A layer with state that has to follow its trained weights, such as power-iteration vectors.

@@ -191,8 +191,8 @@ def load(folder):
     flow = _built(folder, config, held, metadata)
     weights.check(flow, folder / WEIGHTS, held)
     try:
-        flow.load_weights(folder / WEIGHTS)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+        weights.read(flow, folder / WEIGHTS)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         raise PresetError(
             f"The weights in {folder / WEIGHTS} do not fit the flow in {CONFIG}: {error}"
         ) from error

@@ -1,7 +1,10 @@
 """What is in a weight file, and flows that are built no larger than that."""
 
+import collections
 import contextlib
+import functools
 import math
+import re
 import threading
 from typing import NamedTuple
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from keras_flows.errors import PresetError
 from keras_flows.files import check_room
+from keras_flows.layers.upkeep import to_be_read
 
 # Bytes that HDF5 adds for an array, its group and its name, at most; measured are 2,100.
 _OVERHEAD = 4096
@@ -82,12 +86,64 @@ def check(flow, path, held):
         )
 
 
+def read(flow, path):
+    """Reads the weights of a flow from a file that Keras wrote.
+
+    Keras looks at every attribute of every layer for what may have weights, which takes seconds;
+    this follows the names in the file. `check` comes first: the file holds as many arrays as the
+    flow has weights.
+
+    Raises:
+        ValueError: If the file names what the flow does not have, or has arrays of other shapes.
+    """
+    done = set()
+    with h5py.File(path, "r") as file:
+        groups = []
+
+        def visit(name, item):
+            if isinstance(item, h5py.Group) and name.split("/")[-1] == "vars" and len(item):
+                groups.append(name)
+
+        file.visititems(visit)
+        for name in groups:
+            owner = flow
+            for part in name.split("/")[:-1]:
+                owner = _part(owner, part)
+            if not hasattr(owner, "load_own_variables"):
+                raise ValueError(f"{name} is of no part of the flow.")
+            if id(owner) in done:
+                raise ValueError(f"{name} is of a layer that another group is of, too.")
+            done.add(id(owner))
+            owner.load_own_variables(file[name])
+
+
+def _part(owner, name):
+    """A part of a layer or of a container, by the name that Keras gives it; None for none."""
+    if not isinstance(owner, (list, tuple, dict)):
+        return getattr(owner, name, None)
+    used = collections.Counter()
+    for member in owner.values() if isinstance(owner, dict) else owner:
+        own = "container" if isinstance(member, (list, tuple, dict)) else _snake(type(member))
+        if name == (f"{own}_{used[own]}" if used[own] else own):
+            return member
+        used[own] += 1
+    return None
+
+
+@functools.cache
+def _snake(kind):
+    """The name of a class as Keras writes it."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind.__name__)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
 @contextlib.contextmanager
 def no_larger_than(held, described):
-    """Ends the building of a flow that gets larger than the file of its weights.
+    """Builds a flow for the weights in a file, and ends that where it gets larger than the file.
 
     Else a number in a configuration could take all memory before anything is compared. Keras calls
-    these two methods for every layer and every weight, whatever the model: here they count.
+    these two methods for every layer and every weight, whatever the model: here they count. Weights
+    start at zero, and layers without a state of their own, since `read` gives them all.
 
     Args:
         held: The `Contents` of the weight file.
@@ -122,10 +178,13 @@ def no_larger_than(held, described):
     def counting_add_weight(self, *args, **kwargs):
         shape = args[0] if args else kwargs.get("shape")
         count(arrays=1, numbers=math.prod(shape or ()))
+        if threading.get_ident() == thread and len(args) < 2:
+            kwargs["initializer"] = "zeros"
         return add_weight(self, *args, **kwargs)
 
     layer.__init__, layer.add_weight = counting_init, counting_add_weight
     try:
-        yield
+        with to_be_read():
+            yield
     finally:
         layer.__init__, layer.add_weight = init, add_weight

@@ -13,6 +13,7 @@ import yaml
 
 import keras_flows as kf
 from keras_flows.files import sha256
+from keras_flows.zoo import handles, weights
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +262,21 @@ def nan(file):
     array[...] = np.nan
 
 
+def moved(file):
+    file.move("blocks", "others")
+
+
+def moved_within(file):
+    first, *_ = file["blocks"]
+    file["blocks"].move(first, "residual_block_9")
+
+
+def named_twice(file):
+    first, last = file["blocks"]
+    del file[f"blocks/{last}"]
+    file.copy(f"blocks/{first}", f"transform/steps/{first}")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -268,12 +284,29 @@ def nan(file):
         (nan, "were changed: the spectral norm stored in"),
         (one_more, "holds 52 arrays of 320 numbers.*has 51 of 317"),
         (one_less, "larger than the 50 arrays"),
+        (moved, "do not fit the flow.*others/.* is of no part of the flow"),
+        (moved_within, "blocks/residual_block_9/.* is of no part of the flow"),
+        (named_twice, "is of a layer that another group is of, too"),
     ],
 )
 def test_changed_weights(folder, change, message):
     rewrite_weights(folder, change)
     with pytest.raises(kf.PresetError, match=message):
         kf.zoo.load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["spline_iris", pytest.param("idensenet_lc_digits", marks=pytest.mark.slow)]
+)
+def test_weights_are_read_as_keras_reads_them(name):
+    folder = handles.entries() / name
+    config = json.loads((folder / "config.json").read_text())
+    ours, theirs = (keras.saving.deserialize_keras_object(config) for _ in range(2))
+    path = folder / "model.weights.h5"
+    weights.read(ours, path)
+    theirs.load_weights(path)
+    for mine, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 def test_weights_of_another_training(flow, folder, tmp_path):
