@@ -44,8 +44,8 @@ def multiplied_at_once():
     handed_on = LipschitzDenseLayer.scaled_jvp, LipschitzDenseLayer.scaled_vjp
 
     def scaled_jvp(self, *arguments):
-        y, tangents, scale = handed_on[0](self, *arguments)
-        return scale * y, scale * tangents, None
+        stacked, scale = handed_on[0](self, *arguments)
+        return scale * stacked, None
 
     def scaled_vjp(self, *arguments):
         y, pullback, scale = handed_on[1](self, *arguments)

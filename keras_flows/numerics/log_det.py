@@ -49,7 +49,7 @@ def jacobian(
     tangents = tf.broadcast_to(basis, tf.concat([[size], shape], axis=0))
     g, tangents = net.jvp(x, tangents, context=context, training=training)
     # tangents[j, n] = J e_j, a column.
-    return g, tf.transpose(tf.reshape(tangents, (size, shape[0], size)), (1, 2, 0))
+    return g, tf.transpose(tf.reshape(tangents, (size, -1, size)), (1, 2, 0))
 
 
 class Estimator(Configured):

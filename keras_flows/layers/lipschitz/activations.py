@@ -7,11 +7,17 @@ import keras
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback, times
+
+# The least slope inside a swish, where it is linear to all digits.
+_LEAST = 1e-15
 
 
 class ElementwiseActivation(LipschitzLayer):
     """Base of the activations that act on each number by itself.
+
+    An activation is `factor * core(gain * x)`; both numbers are 1 for most. Layers around it
+    multiply their weights by them, which are few, and not every number that passes.
 
     A subclass gives `value_and_slope`; the Jacobian is then diagonal.
     """
@@ -19,19 +25,35 @@ class ElementwiseActivation(LipschitzLayer):
     def build(self, input_shape: tuple) -> None:
         self.built = True
 
+    def around(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """`(gain, factor)`, tensors `(1,)`, or None for 1."""
+        return None, None
+
     def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The activation and its derivative at `x`, both of the shape of `x`."""
+        """The core and its derivative at `x`, both of the shape of `x`."""
         raise NotImplementedError
+
+    def core_jvp(self, x: tf.Tensor, tangents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`jvp` of the core."""
+        value, slope = self.value_and_slope(x)
+        return value, slope * tangents
+
+    def core_vjp(self, x: tf.Tensor) -> tuple[tf.Tensor, Pullback]:
+        """`vjp` of the core."""
+        value, slope = self.value_and_slope(x)
+        return value, lambda cotangents: slope * cotangents
 
     def jvp(
         self, x: tf.Tensor, tangents: tf.Tensor, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        value, slope = self.value_and_slope(x)
-        return value, slope * tangents
+        gain, factor = self.around()
+        value, tangents = self.core_jvp(times(gain, x), times(gain, tangents))
+        return times(factor, value), times(factor, tangents)
 
     def vjp(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, Pullback]:
-        value, slope = self.value_and_slope(x)
-        return value, lambda cotangents: slope * cotangents
+        gain, factor = self.around()
+        value, pullback = self.core_vjp(times(gain, x))
+        return times(factor, value), lambda w: times(gain, pullback(times(factor, w)))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
@@ -40,8 +62,17 @@ class ElementwiseActivation(LipschitzLayer):
         return 1.0
 
 
+def _swish(x):
+    """`x sigmoid(x)` and its derivative."""
+    gate = tf.sigmoid(x)
+    value = x * gate
+    return value, gate * (1.0 + (x - value))
+
+
 class _LearnedSwish(ElementwiseActivation):
     """Shared by the activations built on `x sigmoid(softplus(beta) x)`."""
+
+    _norm = 1.1
 
     def __init__(self, beta: float = 0.5, **kwargs: Any):
         super().__init__(**kwargs)
@@ -58,13 +89,11 @@ class _LearnedSwish(ElementwiseActivation):
         return {**super().get_config(), "beta": self._start}
 
     def derive(self, training: bool = False) -> Any:
-        return (tf.nn.softplus(self.beta),)
+        beta = tf.maximum(tf.nn.softplus(self.beta), _LEAST)
+        return beta, 1.0 / (self._norm * beta)
 
-    def _swish_and_slope(self, x):
-        beta = self.derived()[0]
-        gate = tf.sigmoid(beta * x)
-        swish = x * gate
-        return swish / 1.1, (gate + beta * swish * (1.0 - gate)) / 1.1
+    def around(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        return self.derived()[:2]
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -82,7 +111,7 @@ class LipSwish(_LearnedSwish):
     """
 
     def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._swish_and_slope(x)
+        return _swish(x)
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -104,12 +133,14 @@ class LeakyLipSwish(_LearnedSwish):
         super().build(input_shape)
 
     def derive(self, training: bool = False) -> Any:
-        return tf.nn.softplus(self.beta), tf.sigmoid(self.alpha)
+        # x = (1.1 beta x) factor: the identity, too, has the factor of the swish.
+        mix = tf.sigmoid(self.alpha)
+        return *super().derive(training), self._norm * mix, 1.0 - mix
 
     def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mix = self.derived()[1]
-        swish, slope = self._swish_and_slope(x)
-        return mix * x + (1.0 - mix) * swish, mix + (1.0 - mix) * slope
+        identity, share = self.derived()[2:]
+        swish, slope = _swish(x)
+        return identity * x + share * swish, identity + share * slope
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -125,18 +156,17 @@ class CLipSwish(_LearnedSwish):
         beta: See `LipSwish`.
     """
 
-    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        (up, up_slope), (down, down_slope) = self._swish_and_slope(x), self._swish_and_slope(-x)
-        value = tf.concat([up, down], axis=-1) / 1.004
-        return value, tf.concat([up_slope, -down_slope], axis=-1) / 1.004
+    _norm = 1.1 * 1.004
 
-    def jvp(
-        self, x: tf.Tensor, tangents: tf.Tensor, training: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def value_and_slope(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        (up, up_slope), (down, down_slope) = _swish(x), _swish(-x)
+        return tf.concat([up, down], axis=-1), tf.concat([up_slope, -down_slope], axis=-1)
+
+    def core_jvp(self, x: tf.Tensor, tangents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         value, slope = self.value_and_slope(x)
         return value, slope * tf.concat([tangents, tangents], axis=-1)
 
-    def vjp(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, Pullback]:
+    def core_vjp(self, x: tf.Tensor) -> tuple[tf.Tensor, Pullback]:
         value, slope = self.value_and_slope(x)
 
         def pullback(cotangents):

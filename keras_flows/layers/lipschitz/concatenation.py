@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.layers.lipschitz.layer import LipschitzLayer
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, times
 
 _FLOOR = 0.1
 
@@ -62,22 +62,30 @@ class LipschitzConcatenation(LipschitzLayer):
     def call(self, x: tf.Tensor, branch: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.concat([x, branch], axis=-1) * self.scale(x.shape[-1], branch.shape[-1])
 
-    def scale(self, width: int, growth: int, before: tf.Tensor | None = None) -> tf.Tensor:
+    def scale(
+        self,
+        width: int,
+        growth: int,
+        before: tf.Tensor | None = None,
+        branch: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """The factor of every channel of the result: `width` times eta1, `growth` times eta2.
 
         Args:
             width: Channels of x.
             growth: Channels of the branch.
             before: Factors `(width,)` that x itself still has to be multiplied by.
+            branch: A factor `(1,)` of the branch.
 
         Returns:
             Tensor `(width + growth,)`.
         """
-        eta = self.derived()
-        first = tf.fill((width,), eta[0])
+        first, second = tf.unstack(self.derived())
+        first = tf.fill((width,), first)
         if before is not None:
             first *= before
-        return tf.concat([first, tf.fill((growth,), eta[1])], axis=0)
+        second = times(branch, tf.fill((growth,), second))
+        return tf.concat([first, second], axis=0)
 
     def lipschitz_bound(self, branch_bound: float = 1.0) -> float:
         """Bound of `x -> concat(eta1 x, eta2 branch(x))` for a branch with the given bound."""

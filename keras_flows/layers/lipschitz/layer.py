@@ -13,6 +13,23 @@ from keras_flows.layers.upkeep import Upkeep
 Pullback = Callable[[tf.Tensor], tf.Tensor]
 
 
+def times(scale: Any, x: Any) -> Any:
+    """`scale * x`, where None is 1."""
+    if scale is None or x is None:
+        return x if scale is None else scale
+    return scale * x
+
+
+def apart(stacked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The value and its tangents: `(1 + k, batch, ...)` to `(1, batch, ...)` and `(k, batch, ...)`.
+
+    The gradient of a split is a concatenation, that of slices a sum of tensors padded by zeros.
+    """
+    number = stacked.shape[0]
+    value, tangents = tf.split(stacked, [1, -1 if number is None else number - 1])
+    return value, tangents
+
+
 class LipschitzLayer(Upkeep, keras.layers.Layer):
     """A layer with a known Lipschitz bound and hand-written derivatives.
 

@@ -15,8 +15,8 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.layers.lipschitz.activations import activation as activation_layer
 from keras_flows.layers.lipschitz.concatenation import LipschitzConcatenation
-from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
-from keras_flows.layers.lipschitz.scaled import ActivationConfig, ScaledLayer, times
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback, apart, times
+from keras_flows.layers.lipschitz.scaled import ActivationConfig, ScaledLayer
 from keras_flows.layers.lipschitz.spectral import SpectralDense
 from keras_flows.layers.lipschitz.spectral_conv import SpectralConv2D
 from keras_flows.numerics.events import reshape_events
@@ -78,41 +78,65 @@ class ConditionedDense(ActivationConfig, ScaledLayer):
             self.context_dense.build((None, self.context_size))
         self.built = True
 
-    def _shifted(self, y, context):
+    def _shifted(self, y, context, gain=None):
         if self.context_dense is None:
             return y
-        shift = self.context_dense(context)
+        shift = times(gain, self.context_dense(context))
         if self.kernel_size is not None:
             shift = reshape_events(shift, (1, 1, self.units))
         return y + shift
 
-    def scaled_jvp(
+    def pair_jvp(
         self,
-        x: tf.Tensor,
-        tangents: tf.Tensor,
+        stacked: tf.Tensor,
         scale: tf.Tensor | None,
         context: tf.Tensor | None,
         training: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        gain: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`scaled_jvp` of the layer multiplied by a gain, `(1,)` or None.
+
+        Returns:
+            `(y, tangents)`, `(1, batch, *out)` and `(k, batch, *out)`.
+        """
         if self.activation is not None:
-            x, tangents = self.activation.jvp(times(scale, x), times(scale, tangents))
-            scale = None
-        y, tangents = self.dense.jvp(x, tangents, training, scale)
-        return self._shifted(y, context), tangents, None
+            inner, factor = self.activation.around()
+            stacked = times(times(scale, inner), stacked)
+            pair = self.activation.core_jvp(*apart(stacked))
+            stacked, scale = tf.concat(pair, axis=0), factor
+        y, tangents = self.dense.pair_jvp(stacked, training, scale, gain)
+        return self._shifted(y, context, gain), tangents
+
+    def scaled_jvp(
+        self,
+        stacked: tf.Tensor,
+        scale: tf.Tensor | None,
+        context: tf.Tensor | None,
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        return tf.concat(self.pair_jvp(stacked, scale, context, training), axis=0), None
 
     def scaled_vjp(
-        self, x: tf.Tensor, scale: tf.Tensor | None, context: tf.Tensor | None, training: bool
+        self,
+        x: tf.Tensor,
+        scale: tf.Tensor | None,
+        context: tf.Tensor | None,
+        training: bool,
+        gain: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, Pullback, tf.Tensor | None]:
+        """As for every layer; with a gain `(1,)` or None, that of the layer multiplied by it."""
         if self.activation is None:
-            y, pullback = self.dense.vjp(x, training, scale)
-            return self._shifted(y, context), pullback, None
-        x, activation_pullback = self.activation.vjp(times(scale, x))
-        y, dense_pullback = self.dense.vjp(x, training)
+            y, pullback = self.dense.vjp(x, training, scale, gain)
+            return self._shifted(y, context, gain), pullback, None
+        inner, factor = self.activation.around()
+        inner = times(scale, inner)
+        x, activation_pullback = self.activation.core_vjp(times(inner, x))
+        y, dense_pullback = self.dense.vjp(x, training, factor, gain)
 
         def through_both(cotangents):
-            return times(scale, activation_pullback(dense_pullback(cotangents)))
+            return times(inner, activation_pullback(dense_pullback(cotangents)))
 
-        return self._shifted(y, context), through_both, None
+        return self._shifted(y, context, gain), through_both, None
 
     def lipschitz_bound(self) -> float:
         factor = 1.0 if self.activation is None else self.activation.lipschitz_bound()
@@ -200,32 +224,30 @@ class LipschitzDenseLayer(ActivationConfig, ScaledLayer):
 
     def scaled_jvp(
         self,
-        x: tf.Tensor,
-        tangents: tf.Tensor,
+        stacked: tf.Tensor,
         scale: tf.Tensor | None,
         context: tf.Tensor | None,
         training: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        branch = self.linear.scaled_jvp(x, tangents, scale, context, training)[:2]
-        branch, branch_tangents = self.activation.jvp(*branch)
-        return (
-            tf.concat([x, branch], axis=-1),
-            tf.concat([tangents, branch_tangents], axis=-1),
-            self.concatenation.scale(x.shape[-1], self.growth, scale),
-        )
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        gain, factor = self.activation.around()
+        pair = self.linear.pair_jvp(stacked, scale, context, training, gain)
+        branch = tf.concat(self.activation.core_jvp(*pair), axis=0)
+        scale = self.concatenation.scale(stacked.shape[-1], self.growth, scale, factor)
+        return tf.concat([stacked, branch], axis=-1), scale
 
     def scaled_vjp(
         self, x: tf.Tensor, scale: tf.Tensor | None, context: tf.Tensor | None, training: bool
     ) -> tuple[tf.Tensor, Pullback, tf.Tensor | None]:
-        branch, linear_pullback, _ = self.linear.scaled_vjp(x, scale, context, training)
-        branch, activation_pullback = self.activation.vjp(branch)
+        gain, factor = self.activation.around()
+        branch, linear_pullback, _ = self.linear.scaled_vjp(x, scale, context, training, gain)
+        branch, activation_pullback = self.activation.core_vjp(branch)
         width = x.shape[-1]
 
         def pullback(cotangents):
-            direct, through = cotangents[..., :width], cotangents[..., width:]
+            direct, through = tf.split(cotangents, [width, self.growth], axis=-1)
             return direct + linear_pullback(activation_pullback(through))
 
-        scale = self.concatenation.scale(width, self.growth, scale)
+        scale = self.concatenation.scale(width, self.growth, scale, factor)
         return tf.concat([x, branch], axis=-1), pullback, scale
 
     def lipschitz_bound(self) -> float:
@@ -272,15 +294,14 @@ class LipschitzSequential(ScaledLayer):
 
     def scaled_jvp(
         self,
-        x: tf.Tensor,
-        tangents: tf.Tensor,
+        stacked: tf.Tensor,
         scale: tf.Tensor | None,
         context: tf.Tensor | None,
         training: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         for layer in self.layers:
-            x, tangents, scale = layer.scaled_jvp(x, tangents, scale, context, training)
-        return x, tangents, scale
+            stacked, scale = layer.scaled_jvp(stacked, scale, context, training)
+        return stacked, scale
 
     def scaled_vjp(
         self, x: tf.Tensor, scale: tf.Tensor | None, context: tf.Tensor | None, training: bool

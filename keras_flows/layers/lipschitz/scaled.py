@@ -5,7 +5,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback, times
 
 
 class ActivationConfig:
@@ -27,11 +27,6 @@ class ActivationConfig:
         return cls(**config)
 
 
-def times(scale: tf.Tensor | None, x: tf.Tensor) -> tf.Tensor:
-    """`scale * x`, or x where there is no scale."""
-    return x if scale is None else scale * x
-
-
 class ScaledLayer(LipschitzLayer):
     """A layer between two scales, factors of the channels that are not multiplied yet.
 
@@ -42,16 +37,23 @@ class ScaledLayer(LipschitzLayer):
 
     def scaled_jvp(
         self,
-        x: tf.Tensor,
-        tangents: tf.Tensor,
+        stacked: tf.Tensor,
         scale: tf.Tensor | None,
         context: tf.Tensor | None,
         training: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """`jvp` at `scale * x`, the scale `(channels,)` or None.
 
+        Args:
+            stacked: x and its k tangents, `(1 + k, batch, *event)`: one product of a matrix serves
+                all of them, and one concatenation.
+            scale: Of x and of the tangents.
+            context: See `jvp`.
+            training: See `jvp`.
+
         Returns:
-            `(y, tangents, scale)`: the result is `scale * y`, and so are its tangents.
+            `(stacked, scale)`: the result is `scale * stacked[0]`, and its tangents are
+            `scale * stacked[1:]`.
         """
         raise NotImplementedError
 
@@ -72,8 +74,9 @@ class ScaledLayer(LipschitzLayer):
         context: tf.Tensor | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        y, tangents, scale = self.scaled_jvp(x, tangents, None, context, training)
-        return times(scale, y), times(scale, tangents)
+        stacked = tf.concat([x[None], tangents], axis=0)
+        stacked = times(*self.scaled_jvp(stacked, None, context, training)[::-1])
+        return stacked[0], stacked[1:]
 
     def vjp(
         self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
-from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback
+from keras_flows.layers.lipschitz.layer import LipschitzLayer, Pullback, apart, times
+from keras_flows.layers.upkeep import is_to_be_read
 from keras_flows.numerics.tracing import traced_once
 
 # Relative slack on a norm computed in float64, far above its rounding error: a certified bound is
@@ -84,6 +85,8 @@ class SpectralLayer(LipschitzLayer):
 
     def _start(self):
         """The first norm, part of building the layer: converged where that takes no time."""
+        if is_to_be_read():
+            return
         if self._costly:
             bound = absolute_sum_norm(keras.ops.convert_to_numpy(self.kernel))
             self._store(tf.zeros_like(self.u), self.v, bound)
@@ -113,7 +116,7 @@ class SpectralLayer(LipschitzLayer):
         return self.linear(y, self.flipped(kernel))
 
     def _norm_estimate(self, kernel, u, v):
-        return tf.reduce_sum(u * self.linear(v[None], kernel)[0])
+        return tf.reduce_sum(u * self.linear(v[None], kernel))
 
     def normalized_kernel(self, training: bool = False) -> tf.Tensor:
         """The kernel divided by `max(1, sigma / coeff)`."""
@@ -131,43 +134,63 @@ class SpectralLayer(LipschitzLayer):
         kernel = self.normalized_kernel(training)
         return kernel, self.flipped(kernel)
 
-    def _scaled(self, scale, training):
-        """What `derived` gives, for inputs that a scale `(channels,)`, or None, multiplies."""
+    def _scaled(self, scale, training, gain):
+        """What `derived` gives, and the bias, for the layer between a scale and a gain."""
         kernel, flipped = self.derived(training)
-        if scale is None:
-            return kernel, flipped
-        return scale[:, None] * kernel, scale * flipped
+        both = times(gain, scale)
+        if both is not None:
+            kernel, flipped = tf.expand_dims(both, 1) * kernel, both * flipped
+        return kernel, flipped, times(gain, self.bias)
 
     def jvp(
+        self, x: tf.Tensor, tangents: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        y, tangents = self.pair_jvp(tf.concat([x[None], tangents], axis=0), training)
+        return y[0], tangents
+
+    def pair_jvp(
         self,
-        x: tf.Tensor,
-        tangents: tf.Tensor,
+        stacked: tf.Tensor,
         training: bool = False,
         scale: tf.Tensor | None = None,
+        gain: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """As for every layer; with a scale `(channels,)`, that of the layer at `scale * x`."""
-        # One product for the value and all tangents.
-        stacked = tf.concat([x[None], tangents], axis=0)
-        stacked = self._stacked(stacked, self._scaled(scale, training)[0])
-        return stacked[0] + self.bias, stacked[1:]
+        """Value and Jacobian-vector products by one product for all of them.
+
+        Args:
+            stacked: x and its k tangents, `(1 + k, batch, *event)`.
+            training: See `jvp`.
+            scale: `(channels,)` or `(1,)`, what x and the tangents still have to be multiplied by.
+            gain: `(1,)`, what the layer is multiplied by.
+
+        Returns:
+            `(y, tangents)`, `(1, batch, *out)` and `(k, batch, *out)`.
+        """
+        kernel, _, bias = self._scaled(scale, training, gain)
+        y, tangents = apart(self._stacked(stacked, kernel))
+        return y + bias, tangents
 
     def vjp(
-        self, x: tf.Tensor, training: bool = False, scale: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        training: bool = False,
+        scale: tf.Tensor | None = None,
+        gain: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, Pullback]:
-        """As for every layer; with a scale `(channels,)`, that of the layer at `scale * x`."""
-        kernel, flipped = self._scaled(scale, training)
+        """As for every layer; scale and gain as in `pair_jvp`."""
+        kernel, flipped, bias = self._scaled(scale, training, gain)
         return (
-            self.linear(x, kernel) + self.bias,
+            self.linear(x, kernel) + bias,
             lambda cotangents: self._stacked(cotangents, flipped),
         )
 
     def _stacked(self, x, kernel):
         """The linear map on `(k, batch, ...)`, as one batch of k * batch."""
-        shape = tf.shape(x)
-        y = self.linear(
-            tf.reshape(x, tf.concat([[shape[0] * shape[1]], shape[2:]], axis=0)), kernel
-        )
-        return tf.reshape(y, tf.concat([shape[:2], tf.shape(y)[1:]], axis=0))
+        # Sizes that are known are constants: a graph that computes them for every layer is twice
+        # as large.
+        number = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+        y = self.linear(tf.reshape(x, (-1, *x.shape[2:])), kernel)
+        return tf.reshape(y, (number, -1, *y.shape[1:]))
 
     def power_iteration(
         self, kernel: tf.Tensor, u: tf.Tensor, v: tf.Tensor, iterations: int | str
