@@ -11,6 +11,7 @@ from typing import NamedTuple
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_flows.errors import PresetError
 from keras_flows.files import check_room
@@ -153,6 +154,7 @@ def no_larger_than(held, described):
         PresetError: Where the flow has more weights than the file, or more layers than that can be.
     """
     layer, thread = keras.layers.Layer, threading.get_ident()
+    zeros = functools.cache(tf.zeros)  # most weights have the shape of others
     init, add_weight = layer.__init__, layer.add_weight
     most = described + _LAYERS * held.arrays + 100
     counted = {"layers": 0, "arrays": 0, "numbers": 0}
@@ -179,7 +181,7 @@ def no_larger_than(held, described):
         shape = args[0] if args else kwargs.get("shape")
         count(arrays=1, numbers=math.prod(shape or ()))
         if threading.get_ident() == thread and len(args) < 2:
-            kwargs["initializer"] = "zeros"
+            kwargs["initializer"] = zeros
         return add_weight(self, *args, **kwargs)
 
     layer.__init__, layer.add_weight = counting_init, counting_add_weight
