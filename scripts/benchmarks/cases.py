@@ -43,8 +43,8 @@ def _calls(flow, batches, times, rounds):
 
 
 CALLS = {
-    TOY: _calls(TOY, [1, 32, 1024], 10, 3),
-    "spline_magic": _calls("spline_magic", [1, 32, 1024], 10, 3),
+    TOY: _calls(TOY, [1, 32, 1024], 3, 2),
+    "spline_magic": _calls("spline_magic", [1, 32, 1024], 3, 2),
     IMAGE: _calls(IMAGE, [1, 32], 2, 2),
 }
 
