@@ -60,7 +60,11 @@ def _ms(summary, kind="process"):
     """A median in milliseconds, with three digits."""
     if summary is None:
         return ""
-    value = 1000.0 * summary[kind]["median"]
+    return _digits(1000.0 * summary[kind]["median"])
+
+
+def _digits(value):
+    """A number with three digits."""
     return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
@@ -197,7 +201,7 @@ def _growth(found):
     for (what, kind), (values, seconds, memory) in curves.items():
         half = len(values) // 2
         cells = [_LABELS[what], kind, f"{values[0]} to {values[-1]}"]
-        cells.append(f"{1000 * seconds[0]:.3g} to {1000 * seconds[-1]:.3g}")
+        cells.append(f"{_digits(1000 * seconds[0])} to {_digits(1000 * seconds[-1])}")
         cells.append(f"{slope(values, seconds):.2f}")
         cells.append(f"{slope(values[half:], seconds[half:]):.2f}" if len(values) > 3 else "")
         cells.append(f"{memory[0]:.2f} to {memory[-1]:.2f}")
