@@ -222,11 +222,11 @@ def _plot(curves):
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import NullLocator, ScalarFormatter
+    from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
     shown = [what for what in cases.GROWING if any(key[0] == what for key in curves)]
     figure, axes = pyplot.subplots(
-        2, len(shown), figsize=(3.2 * len(shown), 5.6), sharex="col", squeeze=False
+        2, len(shown), figsize=(3.2 * len(shown), 5.6), sharex="col", sharey="row", squeeze=False
     )
     for column, what in enumerate(shown):
         ticks = set()
@@ -246,8 +246,9 @@ def _plot(curves):
             axis.grid(alpha=0.3)
         axes[0, column].set_yscale("log")
         axes[0, column].yaxis.set_major_formatter(ScalarFormatter())
-        axes[1, column].set_ylim(bottom=0.0)
+        axes[0, column].yaxis.set_minor_formatter(NullFormatter())
         axes[1, column].set_xlabel(_LABELS[what])
+    axes[1, 0].set_ylim(bottom=0.0)
     axes[0, 0].set_ylabel("processor time of an update, ms")
     axes[1, 0].set_ylabel("peak memory, GB")
     axes[0, 0].legend(frameon=False)
