@@ -12,10 +12,11 @@ export interface Levels {
 const painted = new Set<WeakRef<HTMLCanvasElement>>();
 const contents = new WeakMap<HTMLCanvasElement, Levels>();
 
-/** A picture, one pixel of the canvas for each of its own. */
+/** A picture, one pixel of the canvas for each of its own; without a label it is decoration. */
 export function picture(levels: Levels, label: string): HTMLCanvasElement {
   const [height, width] = levels.size;
-  const canvas = h("canvas", { width, height, class: "pixels", role: "img", "aria-label": label });
+  const said = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
+  const canvas = h("canvas", { width, height, class: "pixels", ...said });
   contents.set(canvas, levels);
   painted.add(new WeakRef(canvas));
   paint(canvas);

@@ -12,8 +12,7 @@ export function eta(coefficients: [number, number][][]): HTMLElement {
         {},
         h("th", { scope: "row" }, String(i + 1)),
         ...block.map((pair) => {
-          const { background, light } = shade(pair[which]);
-          const ink = light ? "#fff" : "#12161b";
+          const { background, ink } = shade(pair[which]);
           return h("td", { style: `background:${background};color:${ink}` }, pair[which].toFixed(2));
         }),
       ),

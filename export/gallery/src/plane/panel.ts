@@ -240,6 +240,7 @@ export function planePanel(opened: Opened<PlaneEntry>): Shown {
     if (entry.points) density.batch = await flow.all(Float32Array.from(entry.points.flat()), stop);
     density.refresh();
     await warp.compute(density.batch, stop);
+    element.dataset.warped = String(Math.round(performance.now()));
     await density.compute("fine", stop);
     element.dataset.complete = String(Math.round(performance.now()));
   }

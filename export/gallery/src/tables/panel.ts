@@ -5,7 +5,7 @@ import type { Shown } from "../plane/panel.ts";
 import type { TableEntry } from "../types.ts";
 import { h, problem, uniqueId } from "../ui/dom.ts";
 import type { Opened } from "../ui/entry.ts";
-import { calibrated, facts } from "../ui/facts.ts";
+import { facts } from "../ui/facts.ts";
 import { count, fixed, nats, pValue } from "../ui/format.ts";
 import { type Decision, TableFlow } from "./flow.ts";
 import { parse, type Rows, write } from "./rows.ts";
@@ -16,7 +16,7 @@ const EXPLAINED = 40;
 const COLUMNS = 3;
 
 export function tablePanel(opened: Opened<TableEntry>): Shown {
-  const { entry, manifest } = opened;
+  const { entry } = opened;
   const flow = new TableFlow(opened);
   const wrong = problem();
   let closed = false;
@@ -153,7 +153,6 @@ export function tablePanel(opened: Opened<TableEntry>): Shown {
       wrong.element,
       summary,
       result,
-      h("p", { class: "lead" }, calibrated(entry.calibration, manifest.alpha)),
       entry.replacements &&
         h(
           "p",
@@ -166,9 +165,15 @@ export function tablePanel(opened: Opened<TableEntry>): Shown {
     facts(opened, entry.calibration),
   );
   text.value = write(entry.rows, flow.columns);
-  void score()
-    .then(() => (element.dataset.ready = String(Math.round(performance.now()))))
-    .catch(failed);
+  async function begin() {
+    await score();
+    if (closed) return;
+    element.dataset.ready = String(Math.round(performance.now()));
+    // One row alone, for the latency of one example.
+    const [names, row] = write(entry.rows, flow.columns).split("\n");
+    await flow.decide(parse(`${names}\n${row}`, flow.columns));
+  }
+  void begin().catch(failed);
 
   return {
     element,

@@ -30,13 +30,13 @@ export function scale(): Uint8ClampedArray {
   return table;
 }
 
-/** The colour of a share from 0 to 1, and whether text on it must be light. */
-export function shade(share: number): { background: string; light: boolean } {
+/** The colour of a share from 0 to 1, and that of text on it: a contrast of at least 4.5. */
+export function shade(share: number): { background: string; ink: string } {
   const table = scale();
   const i = Math.round(255 * Math.min(Math.max(share, 0), 1));
   const [r, g, b] = table.subarray(4 * i, 4 * i + 3);
   const luminance = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-  return { background: `rgb(${r} ${g} ${b})`, light: luminance < 0.2 };
+  return { background: `rgb(${r} ${g} ${b})`, ink: luminance < 0.179 ? "#fff" : "#000" };
 }
 
 function linear(value: number): number {

@@ -38,7 +38,11 @@ export function calibrated(calibration: Calibration | null | undefined, alpha: n
     `p-values are conformal, by ${count(calibration.scores)} held-out scores ` +
     `(${calibration.data}; statistic ${calibration.statistic.replaceAll("_", " ")}): none is below ` +
     `${small(calibration.smallest_p_value)}. A flag is a p-value of at most ${small(alpha ?? 0)}, ` +
-    "the rate of false alarms among examples like the held-out ones."
+    "the rate of false alarms among examples like the held-out ones." +
+    (calibration.statistic === "typicality"
+      ? " Typicality is the distance of log_prob from its mean: an example that is far more " +
+        "probable than the others is as unusual as one that is far less so."
+      : "")
   );
 }
 

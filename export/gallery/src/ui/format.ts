@@ -27,7 +27,7 @@ export function milliseconds(value: number): string {
 }
 
 export function small(value: number): string {
-  return value === 0 ? "0" : value < 1e-3 ? value.toExponential(1) : value.toPrecision(3);
+  return value !== 0 && value < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
 }
 
 export function pValue(value: number): string {
