@@ -49,8 +49,10 @@ export class View {
   }
 
   /** Points as dots; `points` holds x and y in turn. */
-  dots(points: ArrayLike<number>, radius: number, fill: string, alpha = 1): void {
+  dots(points: ArrayLike<number>, size: number, fill: string, alpha = 1): void {
     const { context } = this;
+    // Many points on a small canvas would hide what is below them.
+    const radius = size * Math.min(Math.max(this.width / 420, 0.5), 1);
     context.fillStyle = fill;
     context.globalAlpha = alpha;
     context.beginPath();
