@@ -8,11 +8,13 @@ import tensorflow as tf
 
 from keras_flows import data as data_sets
 from keras_flows.measure import evaluation
+from keras_flows.measure.classification import classify
 from keras_flows.plot.tiles import image_grid
 from keras_flows.training.recipe import ImageData, ToyData
 
 TEST_SEED = 2**31  # of toy densities; training seeds are below it
 TEST_POINTS = 100_000
+CLASSIFIED = 1_000  # test images that are scored for every label
 
 
 class Source(ABC):
@@ -153,12 +155,19 @@ class ImageSource(Source):
             batch_size=self.batch_size,
             importance_samples=self._importance_samples,
         )
+        told = None
+        if self.classes is not None:
+            some = slice(CLASSIFIED)
+            pixels, labels = self._test.pixels[some], self._test.labels[some]
+            told = classify(flow, pixels, labels, self.batch_size)
         return {
             "nll": result.nll,
             "standard_error": result.standard_error,
             "examples": result.examples,
             "bits_per_dim": result.bits_per_dim,
             "importance_samples": result.importance_samples,
+            "accuracy": told and told.accuracy,
+            "accuracy_examples": told and told.examples,
             "data": self._test.name,
         }
 

@@ -169,6 +169,13 @@ def _facts(metadata):
                 "Estimator of the test result",
                 f"importance-weighted bound of {test.importance_samples:,} draws",
             )
+    if metadata.test is not None and metadata.test.accuracy is not None:
+        yield (
+            "Accuracy as a classifier",
+            f"{metadata.test.accuracy:.4f} ± {metadata.test.accuracy_standard_error:.4f}: the "
+            "label of the highest `log_prob`, which is Bayes' rule for labels that are equally "
+            f"frequent; the first {metadata.test.accuracy_examples:,} examples",
+        )
     if metadata.calibration is not None:
         held = metadata.calibration
         yield (

@@ -1,5 +1,6 @@
 """What a preset folder says about its flow: the schema of `metadata.json`."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,9 @@ class Test(_Strict):
     """A test result: nats per example, with the standard error over the examples.
 
     `kl_divergence` is that from the true density to the flow, where the true one is known;
-    `importance_samples` the number of draws of an importance-weighted bound.
+    `importance_samples` the number of draws of an importance-weighted bound; `accuracy` that of a
+    flow which is conditional on labels, on the first `accuracy_examples`; see
+    `keras_flows.measure.classify`.
     """
 
     nll: float
@@ -32,7 +35,16 @@ class Test(_Strict):
     kl_divergence: float | None = None
     kl_standard_error: float | None = None
     importance_samples: int | None = None
+    accuracy: float | None = None
+    accuracy_examples: int | None = None
     data: str
+
+    @property
+    def accuracy_standard_error(self):
+        """The standard error of `accuracy`, None without that."""
+        if self.accuracy is None:
+            return None
+        return math.sqrt(self.accuracy * (1.0 - self.accuracy) / self.accuracy_examples)
 
     @property
     def bits_per_dim_standard_error(self):

@@ -172,6 +172,9 @@ def test_training_by_class(tmp_path, monkeypatch):
     np.testing.assert_array_equal(picture[::5, ::5], kf.plot.image_grid(samples, 8, highest))
     card = (tmp_path / "tiny" / "README.md").read_text(encoding="utf-8")
     assert "unconditional" not in card and "context=context" in card
+    told = kf.measure.classify(flow, test.pixels, test.labels, BY_LABEL.batch_size)
+    assert metadata.test.accuracy == pytest.approx(told.accuracy, abs=1e-9)
+    assert f"| {told.accuracy:.4f} ± {told.standard_error:.4f}: the label of the highest" in card
 
 
 @pytest.mark.parametrize(

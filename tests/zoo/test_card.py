@@ -44,8 +44,11 @@ def test_every_number_says_what_it_is(name):
     draws = entry.test.importance_samples
     assert all(entry.likelihood in metric["name"] for metric in metrics)
     assert all((f"{draws} draws" in metric["name"]) == (draws is not None) for metric in metrics)
-    assert top["pipeline_tag"] == ("unconditional-image-generation" if images else "other")
-    assert top.get("datasets") == (["ylecun/mnist"] if name.endswith("mnist") else None)
+    plain = images and entry.context_shape is None
+    assert top["pipeline_tag"] == ("unconditional-image-generation" if plain else "other")
+    assert top.get("datasets") == (["ylecun/mnist"] if "mnist" in name else None)
+    labelled = images and not plain
+    assert ("| Accuracy as a classifier |" in text) == labelled == (entry.test.accuracy is not None)
     assert "| Licence of the data | not recorded |" not in text
     assert f'kf.zoo.load("{name}")' in text
     for section in ("Intended use", "Limitations", "Out of distribution"):
