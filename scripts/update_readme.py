@@ -14,9 +14,10 @@ SCRIPT = "scripts/update_readme.py"
 
 
 def tables():
-    """The tables of the zoo, Markdown: images, tables, the plane."""
+    """The tables of the zoo, Markdown: images, MNIST first, the best first; tables; the plane."""
     entries = zoo.list()
     images = [entry for entry in entries if len(entry.event_shape) == 3]
+    images.sort(key=lambda entry: (_data(entry) != "mnist", _data(entry), entry.test.bits_per_dim))
     tables = [entry for entry in entries if entry.columns is not None]
     plane = [entry for entry in entries if entry not in [*images, *tables]]
     return "\n\n".join(
@@ -26,6 +27,10 @@ def tables():
             _table("| on the plane | parameters | test NLL, nats | KL from the truth |", plane),
         )
     )
+
+
+def _data(entry):
+    return entry.training["data"]["images"]
 
 
 def _table(header, entries):
