@@ -37,23 +37,25 @@ TEST_IMAGES, TEST_POINTS = 500, 5_000
 SHIFTS = {
     "points": {"scaled by 1.1": lambda x: 1.1 * x, "its own": lambda x: x},
     "images": {"mirrored": lambda x: x[:, :, ::-1], "its own": lambda x: x},
+    # Mirrored photographs are photographs.
+    "colour images": {"half as bright": lambda x: x // 2, "its own": lambda x: x},
     "rows": {"temperature 1.5": 1.5, "its own": 1.0},
 }
 _err = rich.console.Console(stderr=True)
 
 
 def data_of(entry, flow, seed, data_dir=None):
-    """Training and test examples of the data of an entry, two arrays."""
+    """Training and test examples of the data of an entry: `((x, context), (x, context))`."""
     if len(flow.event_shape) == 1:
         density = kf.data.toy(entry.training["data"]["toy"])
-        return [density.sample(n, seed=(seed, n)) for n in (EXAMPLES, TEST_POINTS)]
-    name = entry.training["data"]["images"]
+        return [(density.sample(n, seed=(seed, n)), None) for n in (EXAMPLES, TEST_POINTS)]
+    name, labels = entry.training["data"]["images"], flow.labels is not None
     options = {"data_dir": data_dir, "bits": flow.bits, "resize": flow.event_shape[:2]}
     parts = []
     for split, n in (("train", EXAMPLES), ("test", TEST_IMAGES)):
-        pixels = kf.data.images(name, split, **options).pixels
-        chosen = np.random.default_rng((seed, n)).permutation(len(pixels))[:n]
-        parts.append(np.asarray(pixels[np.sort(chosen)]))
+        images = kf.data.images(name, split, labels=labels, **options)
+        chosen = np.sort(np.random.default_rng((seed, n)).permutation(len(images))[:n])
+        parts.append((np.asarray(images.pixels[chosen]), images.labels[chosen] if labels else None))
     return parts
 
 
@@ -61,7 +63,9 @@ def kind_of(entry):
     """What the examples of an entry are: a key of `SHIFTS`."""
     if entry.columns is not None:
         return "rows"
-    return "images" if len(entry.event_shape) == 3 else "points"
+    if len(entry.event_shape) != 3:
+        return "points"
+    return "images" if entry.event_shape[-1] == 1 else "colour images"
 
 
 def mild_shift(entry):
@@ -73,7 +77,7 @@ def shifted(entry, flow, shift, seed, data_dir=None):
     """Training and test examples with their contexts: `((x, context), (x, context))`."""
     change = SHIFTS[kind_of(entry)][shift]
     if kind_of(entry) != "rows":
-        return [(change(x), None) for x in data_of(entry, flow, seed, data_dir)]
+        return [(change(x), context) for x, context in data_of(entry, flow, seed, data_dir)]
     parts = []
     for n in (EXAMPLES, TEST_POINTS):
         context = None

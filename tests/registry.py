@@ -39,6 +39,7 @@ from keras_flows.models import (
     Glow,
     IDenseNet,
     ImageRealNVP,
+    InterlacedFlow,
     Jet,
     MaCow,
     MaskedAutoregressiveFlow,
@@ -1097,6 +1098,23 @@ _MODELS += [
     ),
     Case(
         "glow_one_level", lambda dtype: Glow((2, 4, 1), 1, 2, 3, 3, dtype=dtype), (2, 4, 1), **_WIDE
+    ),
+    Case(
+        "interlaced_flow",
+        lambda dtype: InterlacedFlow(
+            (4, 4, 1), (4,), 1, top_width=2, top_blocks=1, bits=3, dtype=dtype
+        ),
+        (4, 4, 1),
+        **_WIDE,
+    ),
+    Case(
+        "interlaced_flow_context",
+        lambda dtype: InterlacedFlow(
+            (2, 2, 2), (3,), 1, "mixture", 2, 2, 1, bits=3, context_shape=(2,), dtype=dtype
+        ),
+        (2, 2, 2),
+        (2,),
+        **_WIDE,
     ),
     Case(
         "image_realnvp",

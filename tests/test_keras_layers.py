@@ -128,6 +128,7 @@ SLOW = {
     "models.MaskedAutoregressiveFlow",
     "models.PixelCNN",
     "models.PixelCNNPlusPlus",
+    "models.InterlacedFlow",
     "models.Jet",
     "models.MaCow",
     "models.PoolFlow",

@@ -61,6 +61,8 @@ VARIANTS = {
     "idensenet_unbiased",
     "image_realnvp",
     "image_realnvp_context",
+    "interlaced_flow",
+    "interlaced_flow_context",
     "jet",
     "macow",
     "macow_context",

@@ -8,6 +8,7 @@ from keras_flows.models import (
     denseflow,
     flowpp,
     glow,
+    interlaced,
     jet,
     macow,
     maf,
@@ -36,6 +37,7 @@ FAMILIES = (
     jet.FAMILY,
     vflow.FAMILY,
     anf.FAMILY,
+    interlaced.FAMILY,
 )
 
 MODELS = {model.__name__: model for family in FAMILIES for model in family.models}

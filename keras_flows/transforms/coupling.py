@@ -23,6 +23,10 @@ class Coupling(Transform):
     `map.parameters` channels for each channel that is transformed. Input and output have the same
     shape, one that the mask can split.
 
+    With a `keras_flows.transforms.maps.DiscreteMap` the step is one of integers, all of which are
+    data: what passes stays an integer, what is transformed becomes the latent of one. It is no
+    bijection, and log_prob is exact; the network sees the integers as numbers from -1 to 1.
+
     Sources: Dinh et al. 2015, *NICE*; 2017, *Density Estimation using Real NVP*.
 
     >>> coupling = kf.transforms.Coupling(ChannelHalves(), network, AffineMap())
@@ -47,6 +51,17 @@ class Coupling(Transform):
         ):
             checks.instance(value, kind, name)
         self.mask, self.net, self.map = mask, network, map
+        self.bits = map.bits
+
+    @property
+    def dequantizes(self) -> bool:
+        """Whether the map is one of integers."""
+        return self.bits is not None
+
+    @property
+    def bijective(self) -> bool:
+        """Whether the map is one of real numbers."""
+        return self.bits is None
 
     @property
     def network(self) -> keras.layers.Layer:
@@ -70,7 +85,8 @@ class Coupling(Transform):
 
     def _parameters(self, seen, context, training=False):
         # The network may compute in half precision; the log-det does not.
-        made = tf.cast(self.net(seen, context=context, training=training), seen.dtype)
+        made = self.net(self.map.seen(seen), context=context, training=training)
+        made = tf.cast(made, seen.dtype)
         return self.mask.parameters(made, self.map.parameters)
 
     def encode(

@@ -21,6 +21,7 @@ LOOPS = {
     "pixelcnn_censored": 1,
     "pixelcnnpp": 1,
     "image_realnvp": 0,
+    "interlaced_flow": 1,
     "glow": 0,
     "flowpp": 3,
     "macow": 24,
