@@ -1,7 +1,14 @@
 """Several processes, on one machine or many, that train one flow together."""
 
+import atexit
 import contextlib
+import math
+import os
 import re
+import signal
+import socket
+import sys
+import threading
 import zlib
 
 import keras
@@ -22,6 +29,13 @@ _LOST = (
     tf.errors.UnavailableError,
     tf.errors.UnknownError,
 )
+_GONE = (
+    "Another worker ended or cannot be reached, and training ends with it. Start all workers "
+    "again, in any number: they go on from the last saved state, where there is one (`--resume`)."
+)
+# Seconds between looks at the other workers, how many in a row one has to miss, and seconds that
+# TensorFlow has then to notice by itself: a minute, at most.
+_EVERY, _LOOKS, _GRACE = 5.0, 3, 15.0
 
 
 def addresses(text):
@@ -169,6 +183,56 @@ def check_fit(model, data):
     tf.random.set_seed(model.seed)
 
 
+def absent(given):
+    """Those of some addresses at which nothing listens, a list."""
+    gone = []
+    for address in given:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=_EVERY).close()
+        except OSError:
+            gone.append(address)
+    return gone
+
+
+def watch(others, over):
+    """Ends this process where another worker is gone and TensorFlow waits for it all the same.
+
+    What waits for a message of another process cannot be called off from Python.
+
+    Args:
+        others: The addresses of the other workers.
+        over: A `threading.Event`, set when there is nothing to watch over any more.
+    """
+    missed = 0
+    while not over.wait(_EVERY):
+        gone = absent(others)
+        missed = missed + 1 if gone else 0
+        if missed >= _LOOKS and not over.wait(_GRACE):
+            print(f"error: {_GONE} No answer from {', '.join(gone)}.", file=sys.stderr, flush=True)
+            os._exit(1)
+
+
+def _others(strategy):
+    """The addresses of the other workers, a list."""
+    if number_of_workers(strategy) == 1:
+        return []
+    resolver = strategy.cluster_resolver
+    cluster, own = resolver.cluster_spec().as_dict(), (resolver.task_type, resolver.task_id)
+    return [
+        address
+        for job in ("chief", "worker")
+        for task, address in enumerate(cluster.get(job, ()))
+        if (job, task) != own
+    ]
+
+
+def _end_in_time():
+    """At the end of Python: the kernel ends the process if TensorFlow does not let go of it."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(math.ceil(_GRACE))
+
+
 @contextlib.contextmanager
 def lost(strategy):
     """Says in words that another worker is gone.
@@ -176,14 +240,16 @@ def lost(strategy):
     Raises:
         ConnectionError: If it is.
     """
+    others, over = _others(strategy), threading.Event()
+    if others:
+        threading.Thread(target=watch, args=(others, over), daemon=True).start()
     try:
         yield
     except _LOST as error:
-        if number_of_workers(strategy) == 1:
+        if not others:
             raise
+        atexit.register(_end_in_time)
         cause = str(error).strip().splitlines()[0]
-        raise ConnectionError(
-            "Another worker ended or cannot be reached, and training ends with it. Start all "
-            "workers again, in any number: they go on from the last saved state, where there is "
-            f"one (`--resume`). TensorFlow says: {cause}"
-        ) from error
+        raise ConnectionError(f"{_GONE} TensorFlow says: {cause}") from error
+    finally:
+        over.set()

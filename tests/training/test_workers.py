@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def test_workers_notice_that_they_differ_and_share_a_shuffled_epoch(tmp_path):
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_worker_that_is_killed_is_missed_within_a_minute(tmp_path, killed):
     ports = ",".join(free_ports(2))
-    processes = [start(PROGRAM, "last", i, tmp_path, ports, "spline") for i in range(2)]
+    processes = [start(PROGRAM, "last", i, tmp_path, ports, "endless") for i in range(2)]
     try:
         for process in processes:
             for line in process.stdout:
@@ -158,6 +159,45 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
     for expected, got in zip(one, other, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
     assert (killed / "tiny" / "metadata.json").exists()
+
+
+def test_who_does_not_listen_is_absent():
+    with socket.create_server(("localhost", 0)) as listening:
+        here = f"localhost:{listening.getsockname()[1]}"
+        there = f"localhost:{free_ports(1)[0]}"
+        assert workers.absent([here, there]) == [there]
+
+
+def test_a_process_that_waits_for_a_worker_that_is_gone_ends(monkeypatch, capsys):
+    ended = []
+
+    def end_of_process(code):
+        ended.append(code)
+        raise SystemExit(code)
+
+    monkeypatch.setattr(workers, "_EVERY", 0.01)
+    monkeypatch.setattr(workers, "_GRACE", 0.01)
+    monkeypatch.setattr(workers.os, "_exit", end_of_process)
+    address = f"localhost:{free_ports(1)[0]}"
+    with pytest.raises(SystemExit):
+        workers.watch([address], threading.Event())
+    assert ended == [1]
+    assert f"No answer from {address}" in capsys.readouterr().err
+
+
+def test_a_process_whose_workers_are_there_goes_on(monkeypatch):
+    monkeypatch.setattr(workers, "_EVERY", 0.01)
+    over, looks = threading.Event(), []
+
+    def all_there(addresses):
+        looks.append(addresses)
+        if len(looks) == 5:
+            over.set()
+        return addresses[: len(looks) % 3]  # one is missing now and then, never three times
+
+    monkeypatch.setattr(workers, "absent", all_there)
+    workers.watch(["a:1"], over)
+    assert len(looks) == 5
 
 
 def test_addresses_are_checked():
