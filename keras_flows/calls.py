@@ -84,6 +84,13 @@ def decode_to(flow, z, context, noise, training, tolerance):
         return decode(flow, z, context, noise, training)
 
 
+def draw(flow, n, seed, temperature):
+    """Latents of n examples from the base, and the seed of what decoding draws."""
+    noise = SeededNoise(seed)
+    z = flow.base.sample(n, flow.latent_shape, noise, temperature, flow.compute_dtype)
+    return z, noise.next_seed()
+
+
 def importance_weighted(flow, x, context, noise, training, draws):
     """The importance-weighted bound of many draws, one after the other from the seed of noise."""
     return log_mean_exp(
@@ -219,6 +226,20 @@ class Caller:
             flow, drawn = self._flow, copy.copy(source)
             diagnosis.explain(flow.transform, direction, x, flow.embed(context), drawn)
         return result
+
+    def draw(self, n, seed, temperature):
+        """What `draw` gives, in one call where it is not part of a graph already."""
+        flow = self._flow
+        if not tf.executing_eagerly():
+            return draw(flow, n, seed, temperature)
+        if draw not in self._compiled:
+            number, dtype = tf.TensorSpec((), tf.int32), flow.compute_dtype
+            signature = [number, tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), dtype)]
+            traced = tf.function(
+                lambda *given: draw(flow, *given), input_signature=signature, autograph=False
+            )
+            self._compiled[draw] = traced.get_concrete_function()
+        return self._compiled[draw](tf.constant(n, tf.int32), seed, temperature)
 
     def _run_compiled(self, function, x, context, source, training, extra):
         """The function, compiled for any batch size."""

@@ -16,7 +16,7 @@ from keras_flows import calls, checks
 from keras_flows.bases import Base, StandardNormal
 from keras_flows.files import complete_file
 from keras_flows.measure.certificate import Certificate, certify
-from keras_flows.noise import Noise, ScaledNoise, Seed, SeededNoise, fresh_seed
+from keras_flows.noise import Noise, ScaledNoise, Seed, SeededNoise, as_seed, fresh_seed
 from keras_flows.numerics import events, fixed_point
 from keras_flows.training.model import MaximumLikelihood
 from keras_flows.transforms.base import Transform
@@ -310,10 +310,9 @@ class Flow(MaximumLikelihood):
             and not 0.0 <= float(temperature) < math.inf
         ):
             raise ValueError(f"temperature must be a finite number, 0 or more; got {temperature}.")
-        noise = SeededNoise(fresh_seed() if seed is None else seed)
+        seed = fresh_seed() if seed is None else as_seed(seed)
         temperature = tf.cast(temperature, self.compute_dtype)
-        z = self.base.sample(n, self.latent_shape, noise, temperature, self.compute_dtype)
-        seed = noise.next_seed()
+        z, seed = self.calls.draw(n, seed, temperature)
         if self.transform.noise_size("decode") and tf.get_static_value(temperature) != 1.0:
             noise = ScaledNoise(seed, temperature)
             return self.decode(z, context, noise=noise, tolerance=tolerance)

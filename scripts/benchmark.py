@@ -72,7 +72,7 @@ def environment(folder):
 
 
 def started(arguments, tree):
-    """The seconds of a whole process, `[process, wall]`, and its memory, GB."""
+    """The seconds of a whole process, `[process, wall]`."""
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tree), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -85,8 +85,6 @@ def started(arguments, tree):
 def start(arguments, trees, rounds=3):
     """The sides of a case of the section `start`."""
     seconds = {side: [] for side in trees}
-    for tree in trees.values():
-        started(arguments, tree)  # the first reads from the disk
     for _ in range(rounds):
         for side, tree in trees.items():
             seconds[side].append(started(arguments, tree))
