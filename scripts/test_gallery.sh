@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The gallery in Chromium: installs what it needs, checks that the built site is that of its sources,
-# writes a gallery of the entries that are named (of the whole zoo without any: an hour), and uses
-# every panel as a visitor would. Screenshots go to outputs/gallery/screenshots: look at them.
+# writes a gallery of the entries that are named (some of the zoo without any), and uses every panel
+# as a visitor would. Screenshots go to outputs/gallery/screenshots: look at them.
 #
-#     scripts/test_gallery.sh [ENTRY...]
+#     scripts/test_gallery.sh [ENTRY... | --all]
 #
 # GALLERY names a gallery that is there already, to be tested as it is; FIRST_SECONDS how soon the
 # first numbers must be there (2), PATIENCE how many milliseconds a step may take (60000).

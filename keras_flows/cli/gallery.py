@@ -9,6 +9,15 @@ import typer
 from keras_flows.cli.arguments import DataDir, Json
 from keras_flows.cli.console import command, print_json, print_table, say, working
 
+# What there is without a choice: of every panel some entries, in a few minutes.
+SELECTION = (
+    "idensenet_lc_two_moons",
+    "denseflow_digits",
+    "idensenet_lc_digits",
+    "spline_iris",
+    "spline_wine",
+)
+
 
 @command
 def gallery(
@@ -16,13 +25,16 @@ def gallery(
         list[str] | None,
         typer.Argument(
             metavar="[ENTRY]... FOLDER",
-            help="Presets, by default all of the zoo, and the folder to write; `gallery` if "
+            help="Presets, by default a few of the zoo, and the folder to write; `gallery` if "
             "--serve names none",
         ),
     ] = None,
     serve: Annotated[
         bool,
         typer.Option("--serve", help="Open it in the browser; a gallery that is there as it is"),
+    ] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every entry of the zoo, which takes up to an hour")
     ] = False,
     port: Annotated[int, typer.Option(help="Of --serve", min=0, max=65535)] = 8008,
     data_dir: DataDir = None,
@@ -33,6 +45,10 @@ def gallery(
         raise ValueError("Name the folder to write: keras-flows gallery [ENTRY]... FOLDER.")
     *presets, last = places or ["gallery"]
     folder = Path(last)
+    if all_:
+        if presets:
+            raise ValueError(f"--all is every entry of the zoo: leave {' '.join(presets)} out.")
+        presets = _bundled()
     if not serve or presets or not _is_gallery(folder):
         _write(presets, folder, data_dir, as_json)
     if serve:
@@ -45,13 +61,18 @@ def _is_gallery(folder):
     return (folder / write.INDEX).is_file()
 
 
+def _bundled():
+    from keras_flows.zoo import handles
+
+    return handles.bundled()
+
+
 def _write(presets, folder, data_dir, as_json):
     from keras_flows import export as exports
-    from keras_flows.zoo import handles
 
     if not presets:
         _check_is_folder(folder)
-        presets = handles.bundled()
+    presets = presets or SELECTION
     with working("exporting to ONNX, and checking", len(presets)) as progress:
         started = []
 
@@ -71,9 +92,7 @@ def _write(presets, folder, data_dir, as_json):
 
 def _check_is_folder(folder):
     """The only argument is the folder: not the name of an entry, which would be a mistake."""
-    from keras_flows.zoo import handles
-
-    if str(folder) in handles.bundled():
+    if str(folder) in _bundled():
         raise ValueError(
             f"{folder} is an entry of the zoo, and the last argument is the folder to write: "
             f"keras-flows gallery {folder} FOLDER."

@@ -9,6 +9,7 @@ import typer.testing
 
 import keras_flows as kf
 from keras_flows.cli.app import app
+from keras_flows.cli.gallery import SELECTION
 from keras_flows.export.gallery.write import INDEX, Written
 
 
@@ -43,9 +44,13 @@ def test_presets_and_then_the_folder(asked, tmp_path):
     assert printed["entries"] == [{"name": "a", "panel": "plane", "missing": None}]
 
 
-def test_without_presets_it_is_the_zoo(asked, tmp_path):
+def test_without_presets_it_is_a_selection(asked, tmp_path):
     run(tmp_path / "site")
-    assert asked[0][0] == [entry.name for entry in kf.zoo.list()]
+    run("--all", tmp_path / "all")
+    bundled = [entry.name for entry in kf.zoo.list()]
+    assert asked[0][0] == list(SELECTION) and set(SELECTION) < set(bundled)
+    assert asked[1][0] == bundled
+    assert "leave a out" in run("--all", "a", tmp_path / "more", code=1).stderr
 
 
 def test_the_folder_is_not_forgotten(asked):
@@ -63,7 +68,7 @@ def test_a_gallery_that_is_there_is_served_as_it_is(asked, tmp_path, monkeypatch
 
     monkeypatch.setattr(http.server.ThreadingHTTPServer, "serve_forever", interrupted)
     monkeypatch.chdir(tmp_path)
-    run("--serve", "--port", 0)  # the zoo, into ./gallery
+    run("--serve", "--port", 0)  # the selection, into ./gallery
     run("--serve", "--port", 0)
     run("a", "site", "--serve", "--port", 0)
     run("site", "--serve", "--port", 0)
