@@ -25,7 +25,8 @@ _HEAD = """# The zoo
 
 Pretrained flows that come with the package: `kf.zoo.load("NAME")` loads one, `keras-flows show
 NAME` prints its card. Each was trained by a recipe that runs anew, and is tested on data that took
-no part; every number is a mean ± its standard error.
+no part; every number is a mean ± its standard error, and of the kind of likelihood that is named:
+[what that means](../explanation/likelihood.md).
 """
 
 
@@ -55,7 +56,9 @@ def _page(entry, picture):
     """The card of an entry, its long tables folded."""
     text = render(entry, f"{entry.name}/{picture}", handle=entry.name)
     text = text.partition("\n---\n")[2].lstrip()
-    text = text.replace(f"# {entry.name}\n", f"# {entry.name}\n\n{_chips(entry)}\n", 1)
+    above = "---\nhide: [navigation]\n---\n\n[:material-arrow-left: The zoo](index.md)\n\n"
+    title = f"# {entry.name}\n"
+    text = text.replace(title, f"{above}{title}\n{_chips(entry)}\n", 1)
     main, *folded = re.split(r"^## (?=Training$|Versions$)", text, flags=re.M)
     for part in folded:
         title, _, body = part.partition("\n")

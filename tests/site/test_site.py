@@ -12,6 +12,7 @@ import pytest
 from keras_flows.zoo import handles
 
 pytest.importorskip("mkdocs", reason="needs the extra docs")
+nbformat = pytest.importorskip("nbformat")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LISTED = re.findall(
@@ -115,3 +116,19 @@ def test_every_entry_has_its_page_and_card(site):
         page = (site / "zoo" / name / "index.html").read_text(encoding="utf-8")
         assert f"<h1>{name}</h1>" in re.sub(r"<h1 id[^>]*>(\w+)<.*?</h1>", r"<h1>\1</h1>", page)
         assert "Limitations" in page and "Intended use" in page
+
+
+def test_the_gallery_is_there_or_is_said_to_be_missing(site):
+    page = (site / "gallery" / "index.html").read_text(encoding="utf-8")
+    assert ('<iframe class="gallery"' in page) == (site / "gallery" / "app").is_dir()
+    assert ("This site was built without it" in page) != ('<iframe class="gallery"' in page)
+
+
+def test_notebooks_are_downloads(site):
+    found = sorted(site.glob("tutorials/*.ipynb"))
+    assert len(found) == len(list((REPOSITORY / "docs/tutorials").glob("*.py")))
+    for path in found:
+        nbformat.validate(nbformat.read(path, as_version=4))
+        page = (site / "tutorials" / path.stem / "index.html").read_text(encoding="utf-8")
+        assert f'download="{path.name}"' in page and f'download="{path.stem}.py"' in page
+        assert (site / "tutorials" / f"{path.stem}.py").is_file()
