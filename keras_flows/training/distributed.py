@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_flows.numerics import replicas
+from keras_flows.training.normalization import norms
 
 
 def check_scope(strategy):
@@ -20,6 +21,15 @@ def check_scope(strategy):
             f"This flow was made outside of the {type(tf.distribute.get_strategy()).__name__} that "
             "it is fitted under: make it, and compile it, inside `with strategy.scope():`."
         )
+
+
+def compiles(model):
+    """Whether XLA can compile the loss of a model and its gradients.
+
+    Not where replicas exchange the statistics of batch normalisation in it.
+    """
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    return not (several and any(layer.trainable for layer in norms(model)))
 
 
 def prepare(optimizer, strategy):

@@ -20,7 +20,6 @@ from keras_flows.numerics.tracing import with_functions
 from keras_flows.training import batches, distributed, upkeep, workers
 from keras_flows.training.callbacks import KeepTogether, StopOnNonFinite, WithUpdates
 from keras_flows.training.guard import Guard
-from keras_flows.training.normalization import norms
 from keras_flows.training.step import update
 from keras_flows.transforms.actnorm import ActNorm
 
@@ -110,9 +109,9 @@ class MaximumLikelihood(keras.Model):
                 )
         automatic = jit_compile == "auto"
         if automatic:
-            jit_compile = self._may_compile(_gpu() and not kwargs.get("run_eagerly"))
+            jit_compile = _gpu() and not kwargs.get("run_eagerly") and distributed.compiles(self)
         several = self.distribute_strategy.num_replicas_in_sync > 1
-        if several and jit_compile and not self._may_compile(True):
+        if jit_compile and not distributed.compiles(self):
             raise ValueError(
                 "XLA cannot compile a step in which replicas exchange the statistics of batch "
                 "normalisation: leave jit_compile out, or freeze it by "
@@ -126,13 +125,6 @@ class MaximumLikelihood(keras.Model):
             # Not as a metric of our own: Keras lists it beside those.
             object.__setattr__(self, "_loss_tracker", distributed.JointMean(name="loss"))
 
-    def _may_compile(self, wanted):
-        """Whether XLA compiles the step, where that is wanted and can be."""
-        return wanted and not (
-            self.distribute_strategy.num_replicas_in_sync > 1
-            and any(layer.trainable for layer in norms(self))
-        )
-
     def get_compile_config(self) -> dict:
         config = super().get_compile_config() or {}
         config = {name: config[name] for name in ("optimizer", "jit_compile") if name in config}
@@ -145,7 +137,8 @@ class MaximumLikelihood(keras.Model):
         if not self._may_choose_xla:
             return
         many = updates is not None and updates >= COMPILED_FROM
-        jit_compile = self._may_compile(_gpu() or (len(self.event_shape) == 1 and many))
+        jit_compile = _gpu() or (len(self.event_shape) == 1 and many)
+        jit_compile = jit_compile and distributed.compiles(self)
         several = self.distribute_strategy.num_replicas_in_sync > 1
         name = "_inner_jit_compile" if several else "jit_compile"
         if jit_compile != getattr(self, name):

@@ -17,7 +17,7 @@ from keras_flows.data import Images, ToyDensity
 from keras_flows.files import locked
 from keras_flows.flow import Flow
 from keras_flows.models import registry
-from keras_flows.training import report, sources, state, workers
+from keras_flows.training import distributed, report, sources, state, workers
 from keras_flows.training.adaptation import adapt
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
 from keras_flows.training.recipe import Recipe, check_name
@@ -201,7 +201,9 @@ def build(recipe: Recipe, source: ToyDensity | Images) -> Flow:
         global_clipnorm=recipe.clip_norm,
         **averages,
     )
-    flow.compile(optimizer, jit_compile=recipe.jit_compile)
+    # What a recipe says of XLA is for one replica; no number depends on it.
+    compiled = recipe.jit_compile if distributed.compiles(flow) else "auto"
+    flow.compile(optimizer, jit_compile=compiled)
     # Built before the first step, so that a run without one can be tested and saved, too.
     flow.optimizer.build(flow.trainable_variables)
     return flow
