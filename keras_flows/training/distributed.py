@@ -7,19 +7,18 @@ from keras_flows.numerics import replicas
 from keras_flows.training.normalization import norms
 
 
-def check_scope(strategy):
+def check_scope(model):
     """Checks that no strategy is in force but the one that a model was made under.
-
-    Args:
-        strategy: That of the model.
 
     Raises:
         ValueError: If another one is.
     """
-    if tf.distribute.has_strategy() and tf.distribute.get_strategy() is not strategy:
+    strategy = tf.distribute.get_strategy()
+    made_here = strategy.extended.variable_created_in_scope
+    if tf.distribute.has_strategy() and not made_here(model.weights[0].value):
         raise ValueError(
-            f"This flow was made outside of the {type(tf.distribute.get_strategy()).__name__} that "
-            "it is fitted under: make it, and compile it, inside `with strategy.scope():`."
+            f"This flow was made outside of the {type(strategy).__name__} that it is fitted under: "
+            "make it, and compile it, inside `with strategy.scope():`."
         )
 
 
@@ -45,11 +44,6 @@ def prepare(optimizer, strategy):
         ValueError: If it was made outside of the strategy's scope, or does what Keras cannot do
             with several replicas.
     """
-    if not strategy.extended.variable_created_in_scope(optimizer.iterations.value):
-        raise ValueError(
-            "The optimizer was made outside of the strategy's scope: make it, and compile the "
-            "flow, inside `with strategy.scope():`."
-        )
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError(
             "A LossScaleOptimizer is for float16, which flows do not train in: give the optimizer "
@@ -60,6 +54,11 @@ def prepare(optimizer, strategy):
             raise ValueError(
                 f"Keras cannot do {name} with several replicas: leave it out of the optimizer."
             )
+    if not strategy.extended.variable_created_in_scope(optimizer.iterations.value):
+        raise ValueError(
+            "The optimizer was made outside of the strategy's scope: make it, and compile the "
+            "flow, inside `with strategy.scope():`."
+        )
     optimizer._all_reduce_sum_gradients = list
 
 

@@ -264,7 +264,7 @@ class MaximumLikelihood(keras.Model):
             ValueError: If the data do not fit, the flow was made outside of the strategy that it
                 is fitted under, or its workers have not the same weights and data.
         """
-        distributed.check_scope(self.distribute_strategy)
+        distributed.check_scope(self)
         batches.check(self, x, y, sample_weight)
         if kwargs.pop("class_weight", None) is not None:
             raise ValueError(
