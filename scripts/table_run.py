@@ -74,7 +74,8 @@ class Run:
         """Compiles the update; the flow is what it was. Returns processor seconds."""
         start = [v.numpy() for v in self._state()]
         before = time.process_time()
-        self.flow.fit(self.images.dataset(BATCH, 1, self.seed), steps_per_epoch=1, verbose=0)
+        data = self.images.dataset(BATCH, 1, self.seed)
+        self.flow.fit(data, steps_per_epoch=1, shuffle=False, verbose=0)
         seconds = time.process_time() - before
         for variable, value in zip(self._state(), start, strict=True):
             variable.assign(value)
