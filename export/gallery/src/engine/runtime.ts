@@ -22,10 +22,17 @@ export function configure(wasm?: string): void {
   if (wasm) ort.env.wasm.wasmPaths = { wasm };
 }
 
+/** Compiles the runtime, while the page still fetches its entry. */
+export async function warm(): Promise<void> {
+  // There is no call for it: the runtime is ready before a model that is none is refused.
+  await ort.InferenceSession.create(new Uint8Array(1)).catch(() => undefined);
+}
+
 export async function open(bytes: Uint8Array): Promise<Graph> {
   const session = await ort.InferenceSession.create(bytes, {
     executionProviders: ["wasm"],
-    graphOptimizationLevel: "all",
+    // Optimizing takes longer than it saves in a visit: the graphs come as tf2onnx left them.
+    graphOptimizationLevel: "disabled",
   });
   return {
     async run(inputs) {

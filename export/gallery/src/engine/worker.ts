@@ -2,9 +2,10 @@
 
 import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import type { Reply, Request } from "./messages.ts";
-import { configure, open, type Graph } from "./runtime.ts";
+import { configure, open, warm, type Graph } from "./runtime.ts";
 
 configure(new URL(wasm, self.location.href).href);
+const warmed = warm();
 
 const graphs = new Map<string, Graph>();
 
@@ -24,6 +25,7 @@ async function load(id: number, address: string): Promise<Reply> {
   if (!response.ok) throw new Error(`${address} could not be fetched: ${response.status}.`);
   const bytes = new Uint8Array(await response.arrayBuffer());
   const fetched = performance.now();
+  await warmed;
   graphs.set(address, await open(bytes));
   const loaded = performance.now();
   return {

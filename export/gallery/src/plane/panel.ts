@@ -232,10 +232,10 @@ export function planePanel(opened: Opened<PlaneEntry>): Shown {
       (entry.bounds[2] + entry.bounds[3]) / 2,
     ];
     density.place = { x: start, z: [0, 0] };
-    await density.compute("coarse", stop);
-    if (closed) return;
     await follow(start);
+    if (closed) return;
     element.dataset.ready = String(Math.round(performance.now()));
+    await density.compute("coarse", stop);
     if (inverts) await opened.load("contractions");
     if (entry.points) density.batch = await flow.all(Float32Array.from(entry.points.flat()), stop);
     density.refresh();
