@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The gallery in Chromium: installs what it needs, checks that the built site is that of its sources,
 # writes a gallery of the entries that are named (some of the zoo without any), and uses every panel
-# as a visitor would. Screenshots go to outputs/gallery/screenshots: look at them.
+# as a visitor would. The gallery is in outputs/gallery, where scripts/site.sh takes it from, and
+# screenshots go to outputs/gallery_screenshots: look at them.
 #
 #     scripts/test_gallery.sh [ENTRY... | --all]
 #
@@ -31,10 +32,10 @@ for part in dist compare; do
 done
 
 if [ -z "${GALLERY:-}" ]; then
-    GALLERY="$ROOT/outputs/gallery/site"
+    GALLERY="$ROOT/outputs/gallery"
     rm -rf "$GALLERY"
     keras-flows gallery "$@" "$GALLERY"
-    export SHOTS="$ROOT/outputs/gallery/screenshots"
+    export SHOTS="$ROOT/outputs/gallery_screenshots"
 fi
 export GALLERY
 cd export/gallery

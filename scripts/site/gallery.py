@@ -11,8 +11,7 @@ _THERE = """<a class="md-button md-button--primary" href="app/">Open it on a pag
 _MISSING = """!!! note "This site was built without it"
 
     The exports take minutes to write, and are not kept in the repository. `keras-flows gallery
-    {folder}` writes them, in a checkout after `scripts/build_gallery.sh`, and the next build of
-    this site has them here.
+    {folder}` writes them, and the next build of this site has them here.
 """
 
 
