@@ -19,7 +19,7 @@ def parser(description):
     made.add_argument("--task", choices=["score", "detect", "encode"], default="score")
     made.add_argument("--seed", type=int, default=0, help="of the draws of a random log_prob")
     made.add_argument("--workers", type=int, default=2, help="how many score at a time")
-    made.add_argument("--threads", type=int, default=1, help="of onnxruntime in each")
+    made.add_argument("--threads", type=int, default=1, help="of each worker")
     made.add_argument("--part-rows", type=int, help="rows of a part; some megabytes by default")
     made.add_argument("--resume", action="store_true", help="go on with a run that was ended")
     return made

@@ -33,7 +33,7 @@ class Job:
         output: The folder of the scores.
         task: `"score"`, `"detect"` or `"encode"`.
         seed: Of the numbers that a random log_prob draws.
-        threads: Of onnxruntime in each worker.
+        threads: How many batches each worker computes at a time.
         resume: Whether to go on with a run that is there.
         part_rows: Rows of a part; None for some megabytes.
         manifest: Of the run, once it is held.

@@ -1,6 +1,8 @@
 """Rows scored by an exported folder, with NumPy and onnxruntime alone."""
 
 import json
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,8 @@ class OnnxScorer(scorer.Scorer):
         seed: See there.
         alpha: Of decisions, the false-positive rate of the flags; that of the export by default.
         fdr: Of decisions, a false-discovery rate, checked and noted; the run finds the discoveries.
-        threads: How many threads onnxruntime has; as many as cores by default.
+        threads: How many batches are computed at a time, each by one thread, so that the bits of a
+            score do not depend on it; as many as there are processors by default.
         sha256: The checksum that `scored_by` must have, where it is known.
 
     Raises:
@@ -52,8 +55,9 @@ class OnnxScorer(scorer.Scorer):
         sha256: str | None = None,
     ):
         super().__init__(task, seed)
-        self._folder, self._threads = Path(folder), threads
+        self._folder = Path(folder)
         self._session: Any = None
+        self.threads = available_threads() if threads is None else threads
         described = self._described = exports.read(folder)
         if described.kind != "onnx":
             raise ExportError(f"{folder} is a {described.kind}; export it with --format onnx.")
@@ -78,6 +82,7 @@ class OnnxScorer(scorer.Scorer):
             None if described.columns is None else _schema(described.columns),
             None if described.levels is None else described.levels.bit_length() - 1,
         )
+        self._loading = threading.Lock()
         self._noise = _shape(tensors["noise"])[0] if "noise" in tensors else 0
         if task == "score":
             self.columns = {"log_prob": self._graph.outputs[0].dtype}
@@ -122,8 +127,8 @@ class OnnxScorer(scorer.Scorer):
         began = time.perf_counter()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
+        # More would cut a batch where vector instructions end, and round some rows otherwise.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         # Read once, and compared: what is loaded is what the manifest says.
         exports.check_files(self._folder, self._described)
         content = (self._folder / self._graph.name).read_bytes()
@@ -139,8 +144,9 @@ class OnnxScorer(scorer.Scorer):
     def scores(
         self, x: np.ndarray, context: np.ndarray | None, first: int
     ) -> dict[str, np.ndarray]:
-        if self._session is None:
-            self.load()
+        with self._loading:  # of several threads, one loads
+            if self._session is None:
+                self.load()
         if self.takes.schema is None and self._described.levels is not None:
             self._check_integers(x, first)
         given: dict[str, Any] = {"x": x, "context": context}
@@ -178,6 +184,11 @@ class OnnxScorer(scorer.Scorer):
                     f"{name} of row {first + nan.argmax()} (counted from 0) is NaN. In Python, "
                     "flow.log_prob of the row says which step it comes from."
                 )
+
+
+def available_threads() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shape(tensor):

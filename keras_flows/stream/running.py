@@ -1,6 +1,8 @@
 """Rows in, scores out, part by part: a run on one machine."""
 
+import concurrent.futures
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,19 +51,26 @@ def batches(scorer: Scorer, rows: Rows) -> Iterator[dict[str, np.ndarray]]:
     size = scorer.takes.batch
     if rows.first % size:
         raise ValueError(f"Rows are scored from multiples of {size} on; got {rows.first}.")
-    for start in range(0, len(rows), size):
-        part = rows.part(start, start + size)
-        if part.inside.all():
-            yield scorer.scores(part.x, part.context, part.first)
-            continue
-        made = scorer.outside(part)
-        inside = np.flatnonzero(part.inside)
-        if len(inside):
-            places = np.where(part.inside, np.arange(len(part)), inside[0])
-            context = None if part.context is None else part.context[places]
-            for name, values in scorer.scores(part.x[places], context, part.first).items():
-                made[name][part.inside] = values[part.inside]
-        yield made
+    cut = (rows.part(start, start + size) for start in range(0, len(rows), size))
+    if scorer.threads == 1 or len(rows) <= size:
+        yield from map(functools.partial(_batch, scorer), cut)
+        return
+    with concurrent.futures.ThreadPoolExecutor(scorer.threads) as pool:
+        yield from pool.map(functools.partial(_batch, scorer), cut)
+
+
+def _batch(scorer, part):
+    """The scores of one batch."""
+    if part.inside.all():
+        return scorer.scores(part.x, part.context, part.first)
+    made = scorer.outside(part)
+    inside = np.flatnonzero(part.inside)
+    if len(inside):
+        places = np.where(part.inside, np.arange(len(part)), inside[0])
+        context = None if part.context is None else part.context[places]
+        for name, values in scorer.scores(part.x[places], context, part.first).items():
+            made[name][part.inside] = values[part.inside]
+    return made
 
 
 def in_memory(

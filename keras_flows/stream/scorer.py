@@ -28,6 +28,7 @@ class Scorer(abc.ABC):
         columns: Of what it gives, the types by name, with the shape of a row's value where that is
             no number.
         options: What else its numbers depend on.
+        threads: How many batches may be scored at a time.
 
     Raises:
         ValueError: If there is no such task, or the seed is no integer from 0 on.
@@ -37,6 +38,7 @@ class Scorer(abc.ABC):
     scored_by: Scored
     likelihood: str
     columns: dict[str, str]
+    threads: int = 1
 
     def __init__(self, task: str, seed: int = 0):
         if task not in TASKS:

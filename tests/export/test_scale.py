@@ -213,6 +213,13 @@ def test_an_export_that_is_replaced_while_ray_runs(cluster, root, tmp_path):
 # Beam ---------------------------------------------------------------------------------------------
 
 
+def processes(group, word):
+    """The processes of a group whose command has a word in it."""
+    listed = subprocess.run(["ps", "-eo", "pgid,args"], capture_output=True, text=True, check=True)
+    lines = (line.split(maxsplit=1) for line in listed.stdout.splitlines()[1:])
+    return [args for pgid, args in lines if int(pgid) == group and word in args]
+
+
 @with_beam
 def test_beam_with_several_processes(root, tmp_path):
     code, said = Program("beam_scores.py", root, tmp_path / "scores", "--workers", "2").end()
@@ -227,6 +234,7 @@ def test_beam_is_killed_and_resumed(root, tmp_path):
     while len(list(folder.glob("part-*"))) < 3:
         assert program.process.poll() is None and time.monotonic() < end, program.end()
         time.sleep(0.01)
+    assert len(processes(program.process.pid, "sdk_worker")) >= 2
     program.kill()
     there = {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*")}
     assert len(there) < PARTS and not stream.read_manifest(folder).complete
