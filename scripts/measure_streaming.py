@@ -58,14 +58,14 @@ import json, sys, time
 handle, path, runtime, _ = sys.argv[1:]
 import numpy as np, pyarrow.parquet
 from keras_flows import stream
-from keras_flows.stream import inputs, running
+from keras_flows.stream import inputs
 table = pyarrow.parquet.read_table(path)
 x = np.stack([column.to_numpy() for column in table.columns], axis=1)
 del table
 scorer = (stream.OnnxScorer if runtime == "onnx" else stream.KerasScorer)(handle, "score")
-running.in_memory(scorer, inputs.InMemory("warm", x[: scorer.takes.batch]))
+stream.in_memory(scorer, inputs.InMemory("warm", x[: scorer.takes.batch]))
 began = time.perf_counter(), time.process_time()
-made = running.in_memory(scorer, inputs.InMemory("memory", x))["log_prob"]
+made = stream.in_memory(scorer, inputs.InMemory("memory", x))["log_prob"]
 times = time.perf_counter() - began[0], time.process_time() - began[1]
 print(json.dumps([*times, float(made.astype("float64").sum())]))
 """
@@ -74,10 +74,10 @@ import json, resource, sys, time
 handle, path, runtime, out = sys.argv[1:]
 import numpy as np
 from keras_flows import stream
-from keras_flows.stream import inputs, running
+from keras_flows.stream import inputs
 scorer = (stream.OnnxScorer if runtime == "onnx" else stream.KerasScorer)(handle, "score")
 warm = np.zeros((scorer.takes.batch, *scorer.takes.event_shape), "float32")
-running.in_memory(scorer, inputs.InMemory("warm", warm))
+stream.in_memory(scorer, inputs.InMemory("warm", warm))
 began = time.perf_counter(), time.process_time()
 stream.run(scorer, stream.open_input(path, scorer.takes), out)
 times = time.perf_counter() - began[0], time.process_time() - began[1]

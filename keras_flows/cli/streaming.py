@@ -153,13 +153,13 @@ def score_rows(scorer, data, output, resume, part_rows, means, said=None):
     Returns:
         An `Outcome`.
     """
-    from keras_flows.stream import running
+    from keras_flows.stream import running, scoring
 
-    outside = running.Outside()
+    outside = scoring.Outside()
     title = "scoring" if scorer.scored_by.runtime == "onnx" else "compiling, then scoring"
     with working(title, data.rows, "rows") as progress:
         if not is_folder(output):
-            arrays = running.in_memory(scorer, data, outside, progress.advance)
+            arrays = scoring.in_memory(scorer, data, outside, progress.advance)
             made = Outcome(
                 len(next(iter(arrays.values()))),
                 outside.count,

@@ -10,9 +10,9 @@ from keras_flows.stream.manifest import read_manifest as read_manifest
 from keras_flows.stream.onnx_scorer import OnnxScorer as OnnxScorer
 from keras_flows.stream.opening import open_input as open_input
 from keras_flows.stream.parts import verify as verify
-from keras_flows.stream.running import in_memory as in_memory
 from keras_flows.stream.running import run as run
 from keras_flows.stream.scorer import Scorer as Scorer
+from keras_flows.stream.scoring import in_memory as in_memory
 from keras_flows.stream.takes import Takes as Takes
 
 

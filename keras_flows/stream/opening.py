@@ -111,6 +111,11 @@ class _Images:
 def _examples(path, takes, columns, header):
     """The rows for a flow that knows a shape only."""
     stored, base = _stored(path, False, header, (), named=False)
+    if isinstance(stored, Records) and stored.whole is None and columns is None:
+        raise ValueError(
+            f"{path}: the features of a record have no order, and this flow does not know its "
+            f"columns by name. Name them by --columns: {', '.join(stored.names)}."
+        )
     of_images = isinstance(stored, Records) and stored.whole == "image"
     if not of_images and not isinstance(stored, _Images):
         return Examples(stored, takes.event_shape, columns, base)

@@ -78,6 +78,10 @@ WRITERS = {
 def opened(path, takes, **options):
     if path.name == "plain.csv":
         options["header"] = False
+    if path.name == "a.tfrecord":
+        with pytest.raises(ValueError, match="have no order"):
+            open_input(path, takes)
+        options["columns"] = ["a", "b"]
     return open_input(path, takes, **options)
 
 

@@ -10,7 +10,7 @@ import pytest
 import keras_flows as kf
 from keras_flows import stream
 from keras_flows.detect import benjamini_hochberg
-from keras_flows.stream import parts, running
+from keras_flows.stream import parts, scoring
 from keras_flows.stream.row_noise import by_row
 from tests.faults.moments import failing, snapshots
 from tests.stream.fakes import Fake, Small
@@ -68,7 +68,7 @@ def test_parts_in_order_and_a_manifest(data, tmp_path):
 
 @pytest.mark.parametrize("part_rows", [4, 8, 20, 44, 400])
 def test_the_size_of_parts_changes_nothing(data, text, tmp_path, part_rows):
-    whole = running.in_memory(Fake(), data)["log_prob"]
+    whole = scoring.in_memory(Fake(), data)["log_prob"]
     for source in (data, text()):
         folder = tmp_path / source.name.rpartition(".")[2]
         manifest = stream.run(Fake(), source, folder, part_rows=part_rows)
@@ -239,7 +239,7 @@ def test_a_manifest_that_was_changed(data, tmp_path):
 
 
 def test_decisions_are_counted_and_discovered(data, tmp_path):
-    whole = running.in_memory(Fake("detect"), data)
+    whole = scoring.in_memory(Fake("detect"), data)
     for fdr in (0.3, 0.6, 1.0):
         folder = tmp_path / str(fdr)
         manifest = stream.run(Fake("detect", fdr=fdr), data, folder, part_rows=12)
@@ -274,7 +274,7 @@ def test_no_rows(tmp_path):
     with pytest.raises(ValueError, match="is empty: it holds no rows"):
         stream.run(Fake(), data, tmp_path / "out")
     with pytest.raises(ValueError, match="is empty: it holds no rows"):
-        running.in_memory(Fake(), data)
+        scoring.in_memory(Fake(), data)
     np.save(tmp_path / "in.npy", np.empty((0, 2)))
     with pytest.raises(ValueError, match="is empty: it holds no rows"):
         stream.open_input(tmp_path / "in.npy", Small((2,)))

@@ -10,7 +10,7 @@ import pytest
 import keras_flows as kf
 from keras_flows import stream
 from keras_flows.data.columns import Category, Column, Interval
-from keras_flows.stream import running
+from keras_flows.stream import scoring
 from keras_flows.stream.keras_scorer import KerasScorer
 from keras_flows.stream.row_noise import by_row
 from keras_flows.transforms import Affine, Chain, Logit, UniformDequantization
@@ -56,7 +56,7 @@ def scored(scorer, path, batch=None, **options):
     if batch is not None:
         kind = type("Small", (stream.Takes,), {"batch": batch})
         scorer.takes = kind(*takes)
-    return running.in_memory(scorer, stream.open_input(path, scorer.takes, **options))
+    return scoring.in_memory(scorer, stream.open_input(path, scorer.takes, **options))
 
 
 @pytest.mark.parametrize("runtime", ["keras", "onnx"])
@@ -174,7 +174,7 @@ def test_a_preset_that_is_replaced(folders, tmp_path, integers):
     """A run goes on with the flow that it loaded; a resume is refused."""
     preset = shutil.copytree(folders / "integers", tmp_path / "preset")
     scorer = KerasScorer(preset, "score")
-    before = running.in_memory(scorer, stream.open_input(integers, scorer.takes))["log_prob"]
+    before = scoring.in_memory(scorer, stream.open_input(integers, scorer.takes))["log_prob"]
     kf.Flow(Chain([UniformDequantization(2), Logit()]), (2,)).save_to_preset(preset)
     data = stream.open_input(integers, scorer.takes)
     manifest = stream.run(scorer, data, tmp_path / "out")
