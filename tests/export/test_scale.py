@@ -119,18 +119,34 @@ def workers(lines):
 # Ray ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """Two nodes of one processor each; `second` is the one without the head."""
-    from ray.cluster_utils import Cluster
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    small = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    cluster.second = cluster.add_node(**small)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
+
+def patiently(start, tries=4):
+    """Starts a node of Ray, which gives up after a quarter of a minute where others keep busy."""
+    for left in reversed(range(tries)):
+        try:
+            return start()
+        except Exception as error:  # Ray raises no kind of its own here
+            if "timed out" not in str(error).lower() or not left:
+                raise
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one processor each; `second` is the one without the head."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        from ray.cluster_utils import Cluster
+
+        cluster = patiently(
+            lambda: Cluster(
+                initialize_head=True, head_node_args={**NODE, "include_dashboard": False}
+            )
+        )
+        cluster.second = patiently(lambda: cluster.add_node(**NODE))
+        yield cluster
+        cluster.shutdown()
 
 
 def on_ray(cluster, root, output, *options, **more):
@@ -146,6 +162,7 @@ def test_a_node_of_ray_is_killed(cluster, root, tmp_path):
     assert made(program.lines) < PARTS
     cluster.remove_node(cluster.second, allow_graceful=False)
     code, said = program.end()
+    cluster.second = patiently(lambda: cluster.add_node(**NODE))
     assert code == 0, said
     assert len({node for node, _ in workers(program.lines)}) == 2
     assert sums(tmp_path / "scores") == sums(root / "single")
