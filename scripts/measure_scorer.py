@@ -7,6 +7,7 @@ of this one, and scores a row there, in new processes. It exits with an error if
 installed there, or the score differs from the flow's.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ENTRY, RUNS = "spline_iris", 5
+ENTRY, RUNS = "spline_iris", 3
 
 
 def size(folder):
@@ -41,6 +42,13 @@ def _run(command):
 
 def main():
     """Prints the numbers."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--environment", type=Path, help="one that has export/scorer; a new one by default"
+    )
+    given = parser.parse_args()
     import keras_flows as kf
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,11 +59,12 @@ def main():
         names = [column.name for column in flow.schema.event]
         row = ",".join(repr(float(value)) for value in x[0])
         (folder / "row.csv").write_text(f"{','.join(names)}\n{row}\n")
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-        python = folder / "venv" / "bin" / "python"
-        pip = [python, "-m", "pip", "install", "-q", "--no-compile"]
-        subprocess.run([*pip, REPOSITORY / "export" / "scorer"], check=True)
-        packages = next((folder / "venv" / "lib").glob("python*/site-packages"))
+        environment = given.environment or folder / "venv"
+        if given.environment is None:
+            subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+            pip = [environment / "bin" / "python", "-m", "pip", "install", "-q", "--no-compile"]
+            subprocess.run([*pip, REPOSITORY / "export" / "scorer"], check=True)
+        packages = next((environment / "lib").glob("python*/site-packages"))
         print("| | MB |")
         print("| --- | --- |")
         print(f"| all packages | {size(packages):,.0f} |")
@@ -64,7 +73,7 @@ def main():
             print(f"| {name} | {size(packages / name) + size(libraries):,.0f} |")
         if (packages / "tensorflow").exists():
             sys.exit("error: TensorFlow is installed in the environment of the scorer.")
-        command = [folder / "venv" / "bin" / "keras-flows", "score"]
+        command = [environment / "bin" / "keras-flows", "score"]
         command += [folder / "deployed", folder / "row.csv", "--runtime", "onnx"]
         scored = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         np.testing.assert_allclose(float(scored.split()[1]), flow.log_prob(x)[0], rtol=1e-4)
