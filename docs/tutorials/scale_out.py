@@ -2,7 +2,7 @@
 # # Scale out
 #
 # A table that does not fit into memory, a run that is killed, a machine without TensorFlow, many workers:
-# the same command, the same bytes. This tutorial writes a table of 50,000 rows, scores it part by part,
+# the same command, the same bytes. This tutorial writes a table of 30,000 rows, scores it part by part,
 # kills a run in the middle, and lets another one go on. It needs `pip install "keras-flows[data,export]"`.
 
 # %%
@@ -17,7 +17,7 @@ import keras_flows as kf
 
 flow = kf.zoo.load("spline_iris")
 names = [column.name for column in flow.schema.event]
-rows = flow.sample(50_000, seed=0).numpy()
+rows = flow.sample(30_000, seed=0).numpy()
 pd.DataFrame(rows, columns=names).to_parquet("rows.parquet", row_group_size=10_000)
 print(names, f"{Path('rows.parquet').stat().st_size / 1e6:.1f} MB")
 
@@ -96,7 +96,8 @@ print("the same bytes:", parts("killed") == parts("by_onnx"), len(parts("killed"
 other = subprocess.run(
     [*command, "killed", "--resume", "--seed", "1"], capture_output=True, text=True
 )
-print(other.returncode, " ".join(other.stderr.split()))
+print("exit code", other.returncode)
+print(other.stderr[other.stderr.index("error:") :].strip())
 
 # %% [markdown]
 # ## Many workers
