@@ -28,7 +28,7 @@ def write(results):
         if section == "compare" and "left out" in results:
             text = f"Left out: {results['left out']['compare']}."
         else:
-            text = f"{part(found)}\n\n{_source(found)}" if found else "Not measured yet."
+            text = f"{part(found)}\n\n{_source(found)}" if found else "Not measured yet on this machine."
         marked.update(PAGE, f"scripts/benchmark.py: {section}", text)
 
 
