@@ -18,6 +18,7 @@ _LABELS = {
     "batch": "rows of a batch",
     "side": "side of an image, pixels",
 }
+_MISSING = "Not measured yet on this machine."
 _COLOURS = {"exact": "#1f4e79", "unbiased": "#c0504d", "coupling": "#4f8f4f"}
 
 
@@ -28,7 +29,7 @@ def write(results):
         if section == "compare" and "left out" in results:
             text = f"Left out: {results['left out']['compare']}."
         else:
-            text = f"{part(found)}\n\n{_source(found)}" if found else "Not measured yet on this machine."
+            text = f"{part(found)}\n\n{_source(found)}" if found else _MISSING
         marked.update(PAGE, f"scripts/benchmark.py: {section}", text)
 
 
