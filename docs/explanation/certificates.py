@@ -88,7 +88,8 @@ print(f"after converge(): {broken.certify().largest:.4f}")
 #   it encoded, and the cards have the worst case.
 
 # %%
-print(kf.measure.round_trip(flow, x))
+trip = kf.measure.round_trip(flow, x)
+print(f"worst error {trip.errors.max():.1e} of {len(x)} points, {trip.refused:.0%} refused")
 
 # %% [markdown]
 # * Anything of flows without residual blocks: couplings and autoregressive steps are inverted in closed
