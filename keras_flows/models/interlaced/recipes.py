@@ -34,8 +34,8 @@ RECIPES = {
             },
         },
         data=ImageData("mnist", labels=True),
-        steps=1_000,
+        steps=800,
         schedule=CosineDecay(learning_rate=3e-3, warmup_steps=200),
-        **_MNIST,
+        **{**_MNIST, "report_every": 400, "ema": None},
     ),
 }
