@@ -143,7 +143,7 @@ class Run:
         self.flow.sample(SAMPLES, seed=1)
         return {
             "bits_per_dim": result.bits_per_dim,
-            "bits_per_dim_standard_error": result.bits_per_dim_standard_error,
+            "bits_per_dim_standard_error": result.standard_error * result.bits_per_dim / result.nll,
             "test_images": result.examples,
             "images_per_second_scoring": scoring,
             "images_per_second_sampling": SAMPLES / (time.process_time() - before),
