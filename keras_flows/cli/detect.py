@@ -115,7 +115,7 @@ def detect(
     """
     from keras_flows.data import tables
 
-    streaming.check_output(output, 1, resume, part_rows)
+    streaming.check_output(runtime, output, 1, resume, part_rows)
     if as_json and output is None:
         raise ValueError("--json prints a summary: name a file for the decisions by --output.")
     if alpha is None and runtime is RuntimeName.keras:

@@ -4,6 +4,7 @@ The results go to standard output or into one file, and are in memory until they
 into a folder, part by part.
 """
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -77,10 +78,14 @@ def is_folder(output):
     return output.is_dir() or not output.suffix
 
 
-def check_output(output, axes, resume, part_rows):
+def check_output(runtime, output, axes, resume, part_rows):
     """Checks, before the work, that the result can be written.
 
+    It is the first that a command does: of a runtime without TensorFlow it says so to what is
+    imported from here on.
+
     Args:
+        runtime: What computes.
         output: The file or folder, or None.
         axes: Of the array in a file.
         resume: The option, like `part_rows`.
@@ -90,6 +95,8 @@ def check_output(output, axes, resume, part_rows):
         ValueError: If it cannot, or an option is for folders and this is none; see
             `keras_flows.data.tables.check_output` for more.
     """
+    if runtime is RuntimeName.onnx:
+        os.environ["KERAS_FLOWS_RUNTIME"] = "onnx"
     from keras_flows.data import tables
 
     if not is_folder(output):
@@ -108,10 +115,6 @@ def check_output(output, axes, resume, part_rows):
 def scorer_of(runtime, handle, task, **options):
     """The scorer of a flow in a runtime."""
     if runtime is RuntimeName.onnx:
-        import os
-
-        # Before anything is imported that would bring TensorFlow.
-        os.environ["KERAS_FLOWS_RUNTIME"] = "onnx"
         from keras_flows.stream import OnnxScorer
 
         return OnnxScorer(handle, task, **options)

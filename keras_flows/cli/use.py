@@ -73,7 +73,7 @@ def score(
     """
     from keras_flows.data import tables
 
-    streaming.check_output(output, 1, resume, part_rows)
+    streaming.check_output(runtime, output, 1, resume, part_rows)
     scorer = streaming.scorer_of(runtime, handle, "score", seed=seed)
     rows = streaming.open_rows(scorer, data, context, columns, header, split, data_dir)
     said = {"columns": columns, "header": header}
@@ -103,10 +103,10 @@ def encode(
     """
     from keras_flows.data import tables
 
-    streaming.check_output(output, 2, resume, part_rows)
+    streaming.check_output(runtime, output, 2, resume, part_rows)
     scorer = streaming.scorer_of(runtime, handle, "encode", seed=seed)
     if "z" in scorer.columns:  # each latent an array
-        streaming.check_output(output, 3, resume, part_rows)
+        streaming.check_output(runtime, output, 3, resume, part_rows)
     rows = streaming.open_rows(scorer, data, context, columns, header, split, data_dir)
     said = {"columns": columns, "header": header}
     made = streaming.score_rows(scorer, rows, output, resume, part_rows, "no latent", said)

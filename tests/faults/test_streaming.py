@@ -36,7 +36,9 @@ def start(root, output, *options, log=None):
     command = [sys.executable, "-m", "keras_flows", "score", root / "deployed"]
     command += [root / "rows.parquet", "-o", output, "--runtime", "onnx"]
     command += ["--part-rows", str(PART), *options]
-    return subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, text=True)
+    return subprocess.Popen(
+        list(map(str, command)), stdout=log, stderr=log and subprocess.STDOUT, text=True
+    )
 
 
 def sums(folder):
