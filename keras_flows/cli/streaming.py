@@ -7,12 +7,14 @@ into a folder, part by part.
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import numpy as np
 import typer
 
 from keras_flows.cli.console import say, say_out_of_range, working
+
+if TYPE_CHECKING:  # commands that compute nothing do without NumPy
+    import numpy as np
 
 Rows = Annotated[
     str,
@@ -67,7 +69,7 @@ class Outcome(NamedTuple):
     rows: int
     out_of_range: int
     flagged: int
-    arrays: dict[str, np.ndarray] | None
+    arrays: "dict[str, np.ndarray] | None"
     discoveries: int | None = None
 
 
