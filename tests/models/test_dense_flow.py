@@ -249,7 +249,7 @@ def test_the_view_of_tensorflow_probability():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"event_shape": (6, 4, 1)}, r"of 2 blocks .* divisible by 4; got \(6, 4, 1\)"),
+        ({"event_shape": (6, 4, 1)}, r"of 2 blocks .* divisible by 4 and .* by 4; got \(6, 4, 1\)"),
         ({"event_shape": (16,)}, r"takes images .*; got \(16,\)"),
         ({"units": ()}, r"units, .* must be a sequence of integers.* got \(\)"),
         ({"units": 2}, "units, .* must be a sequence of integers.* got 2"),
