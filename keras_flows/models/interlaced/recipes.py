@@ -34,8 +34,8 @@ RECIPES = {
             },
         },
         data=ImageData("mnist", labels=True),
-        steps=800,
+        steps=2_500,
         schedule=CosineDecay(learning_rate=3e-3, warmup_steps=200),
-        **{**_MNIST, "report_every": 400, "ema": None},
+        **_MNIST,
     ),
 }
