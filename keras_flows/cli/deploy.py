@@ -82,7 +82,9 @@ def verify(
 
     Of a folder of scores: that every row is in one part, and no part was changed.
     """
-    if (folder / "_manifest.json").exists():
+    from keras_flows.stream import manifest as manifests
+
+    if (folder / manifests.FILE).exists():
         _verify_scores(folder, as_json)
         return
     from keras_flows import export as exports
