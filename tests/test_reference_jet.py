@@ -36,8 +36,8 @@ def set_network(net, arrays, i):
     def part(name):
         return arrays[f"state/couplings/dnn/{name}"][i]
 
-    set_linear(net.first, part("init_proj/kernel"), part("init_proj/bias"))
-    net.places.assign(part("posemb")[0])
+    set_linear(net.embedding.first, part("init_proj/kernel"), part("init_proj/bias"))
+    net.embedding.places.assign(part("posemb")[0])
     for j, block in enumerate(net.blocks):
         name = f"vit/encoderblock_{j}"
         for norm, number in zip(block.norms, (0, 1), strict=True):
@@ -82,7 +82,7 @@ def test_four_couplings(reference, monkeypatch):
         if i % 2 == 0:  # here the channels of both halves rise
             passing, changed = (np.argsort(half) for half in orders[i // 2])
             net = coupling.network
-            net.first.kernel.assign(net.first.kernel.numpy()[passing])
+            net.embedding.first.kernel.assign(net.embedding.first.kernel.numpy()[passing])
             outputs = np.arange(12).reshape(6, 2)[changed].ravel()
             set_linear(
                 net.last, net.last.kernel.numpy()[:, outputs], net.last.bias.numpy()[outputs]

@@ -28,8 +28,8 @@ def set_norm(norm, arrays, name):
 
 
 def set_network(net, arrays, name):
-    set_linear(net.first, arrays, f"{name}proj_in")
-    net.places.assign(arrays[f"{name}pos_embed"])
+    set_linear(net.embedding.first, arrays, f"{name}proj_in")
+    net.embedding.places.assign(arrays[f"{name}pos_embed"])
     for i, block in enumerate(net.blocks):
         attention, mlp = (f"{name}attn_blocks.{i}.{part}" for part in ("attention", "mlp"))
         set_norm(block.norms[0], arrays, f"{attention}.norm")
@@ -65,10 +65,12 @@ def test_a_block(reference):
         set_network(net, arrays, "state/")
         classes = arrays["state/class_embed"][:, 0]
         # Without a class it is their mean.
-        net.places.assign_add(np.zeros_like(classes[:1]) if context else classes.mean(axis=0)[None])
+        net.embedding.places.assign_add(
+            np.zeros_like(classes[:1]) if context else classes.mean(axis=0)[None]
+        )
         vector = None
         if context is not None:
-            net.context_layer.kernel.assign(np.eye(config["channels"]))
+            net.embedding.context_layer.kernel.assign(np.eye(config["channels"]))
             vector = tf.constant(classes[arrays[context].astype(int)])
         z, log_det = step.encode(x, vector)
         np.testing.assert_allclose(z, arrays[f"out/{name}/z"], **CLOSE)

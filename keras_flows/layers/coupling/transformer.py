@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows.layers.coupling.dense import Linear
+from keras_flows.layers.coupling.residual_network import given
 from keras_flows.numerics.events import reshape_events
 
 
@@ -64,6 +65,41 @@ class TransformerBlock(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         h = x + self.mix(multi_head_attention(self.qkv(self.norms[0](x)), self.heads, self.causal))
         return h + self.narrow(_gelu(self.wide(self.norms[1](h)), self.approximate))
+
+
+class TokenEmbedding(keras.layers.Layer):
+    """Tokens by a matrix, moved by a trained map of places and by a context, the same for all.
+
+    Input `(batch, tokens, channels)`, output `(batch, tokens, width)`.
+
+    Args:
+        width: Channels of the output.
+        spread: Standard deviation of the map of places at the start.
+        context_size: Size of the context; None without context.
+    """
+
+    def __init__(self, width: int, spread: float, context_size: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.width, self.spread, self.context_size = width, spread, context_size
+        policy = {"dtype": self.dtype_policy}
+        self.first = Linear(width, **policy)
+        self.context_layer = None if context_size is None else Linear(width, **policy)
+
+    def build(self, input_shape: tuple) -> None:
+        self.first.build(input_shape)
+        self.places = self.add_weight(
+            name="places",
+            shape=(input_shape[1], self.width),
+            initializer=keras.initializers.RandomNormal(stddev=self.spread),
+        )
+        if self.context_layer is not None:
+            self.context_layer.build((None, self.context_size))
+        self.built = True
+
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
+        context = given(context, self.context_size)
+        h = self.first(x) + tf.cast(self.places, x.dtype)
+        return h if self.context_layer is None else h + self.context_layer(context)[:, None]
 
 
 def multi_head_attention(qkv: tf.Tensor, heads: int, causal: bool = False) -> tf.Tensor:

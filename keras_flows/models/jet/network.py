@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from keras_flows import checks
 from keras_flows.layers.coupling.dense import Linear
-from keras_flows.layers.coupling.residual_network import given
-from keras_flows.layers.coupling.transformer import TransformerBlock
+from keras_flows.layers.coupling.transformer import TokenEmbedding, TransformerBlock
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -53,8 +52,7 @@ class VisionTransformer(keras.layers.Layer):
         self.filters, self.width, self.heads = filters, width, heads
         self.context_size = context_size
         policy = {"dtype": self.dtype_policy}
-        self.first = Linear(width, **policy)
-        self.context_layer = None if context_size is None else Linear(width, **policy)
+        self.embedding = TokenEmbedding(width, 0.02, context_size, **policy)
         self.blocks = [
             TransformerBlock(heads, epsilon=1e-6, approximate=True, **policy) for _ in range(layers)
         ]
@@ -63,14 +61,7 @@ class VisionTransformer(keras.layers.Layer):
 
     def build(self, input_shape: tuple) -> None:
         hidden = (None, input_shape[1], self.width)
-        self.first.build(input_shape)
-        self.places = self.add_weight(
-            name="places",
-            shape=hidden[1:],
-            initializer=keras.initializers.RandomNormal(stddev=0.02),
-        )
-        if self.context_layer is not None:
-            self.context_layer.build((None, self.context_size))
+        self.embedding.build(input_shape)
         for block in self.blocks:
             block.build(hidden)
         self.norm.build(hidden)
@@ -80,10 +71,7 @@ class VisionTransformer(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        context = given(context, self.context_size)
-        h = self.first(x) + tf.cast(self.places, x.dtype)
-        if self.context_layer is not None:
-            h += self.context_layer(context)[:, None]
+        h = self.embedding(x, context)
         for block in self.blocks:
             h = block(h)
         return self.last(self.norm(h))

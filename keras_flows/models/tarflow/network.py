@@ -8,8 +8,7 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.layers.coupling.autoregressive_network import AutoregressiveNetwork
 from keras_flows.layers.coupling.dense import Linear
-from keras_flows.layers.coupling.residual_network import given
-from keras_flows.layers.coupling.transformer import TransformerBlock
+from keras_flows.layers.coupling.transformer import TokenEmbedding, TransformerBlock
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -69,8 +68,7 @@ class TokenNetwork(AutoregressiveNetwork):
         self.reverse, self.expansion = bool(reverse), expansion
         self.context_size, self.together = context_size, self.event_shape[-1]
         policy = {"dtype": self.dtype_policy}
-        self.first = Linear(width, **policy)
-        self.context_layer = None if context_size is None else Linear(width, **policy)
+        self.embedding = TokenEmbedding(width, 0.01, context_size, **policy)
         self.blocks = [TransformerBlock(heads, expansion, True, **policy) for _ in range(layers)]
         self.last = Linear(self.together * parameters, "zeros", **policy)
 
@@ -83,14 +81,7 @@ class TokenNetwork(AutoregressiveNetwork):
 
     def build(self, input_shape: tuple) -> None:
         hidden = (None, self.event_shape[0], self.width)
-        self.first.build(input_shape)
-        self.places = self.add_weight(
-            name="places",
-            shape=hidden[1:],
-            initializer=keras.initializers.RandomNormal(stddev=0.01),
-        )
-        if self.context_layer is not None:
-            self.context_layer.build((None, self.context_size))
+        self.embedding.build(input_shape)
         for block in self.blocks:
             block.build(hidden)
         self.last.build(hidden)
@@ -99,10 +90,7 @@ class TokenNetwork(AutoregressiveNetwork):
     def call(
         self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        context = given(context, self.context_size)
-        h = self.first(x) + tf.cast(self.places, x.dtype)
-        if self.context_layer is not None:
-            h += self.context_layer(context)[:, None]
+        h = self.embedding(x, context)
         h = tf.reverse(h, axis=[1]) if self.reverse else h
         for block in self.blocks:
             h = block(h)
