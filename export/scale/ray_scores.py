@@ -6,6 +6,7 @@ The parts, their bytes and the manifest are those of `keras-flows score deployed
 -o scores --runtime onnx` on one machine. Run it again with --resume after any end.
 """
 
+import functools
 import os
 
 os.environ["KERAS_FLOWS_RUNTIME"] = "onnx"  # read when keras_flows is imported: no TensorFlow
@@ -25,13 +26,22 @@ class Worker:
 
     def __init__(self, job):
         self._job = job
-        self._scorer, self._data = job.open()
-        self._scorer.load()
         self._where = f"node {ray.get_runtime_context().get_node_id()[:8]}, process {os.getpid()}"
+
+    @functools.cached_property
+    def _opened(self):
+        """The scorer and the rows, opened with the first part.
+
+        An actor that died in its constructor would be started anew for ever; what a call refuses,
+        such as an export that was replaced, ends the job.
+        """
+        scorer, data = self._job.open()
+        scorer.load()
+        return scorer, data
 
     def __call__(self, row):
         """Makes one part; the record of it, and where it was made."""
-        part = self._job.make(self._scorer, self._data, int(row["item"]))
+        part = self._job.make(*self._opened, int(row["item"]))
         return {"part": part.model_dump_json(), "where": self._where}
 
 
