@@ -8,7 +8,6 @@ that does nothing else.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import rich.console
 import rich.table
 import tensorflow as tf
 import typer
+from benchmarks.serving import peak
 
 from keras_flows import models
 
@@ -43,11 +43,6 @@ def measure(recompute, batch_size):
     before = peak()
     seconds = [step(x) for _ in range(STEPS)]
     return {"memory": peak() - before, "seconds": min(seconds)}
-
-
-def peak():
-    """The largest resident size of this process until now, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def main(

@@ -3,10 +3,10 @@
 import dataclasses
 import importlib.metadata
 import math
-import resource
 import time
 
 import numpy as np
+from benchmarks.serving import peak
 from table_families import FAMILIES
 
 RATES = 5e-4, 2e-3, 8e-3
@@ -201,6 +201,6 @@ def make_row(family, data, seed, minutes, data_dir):
         "first_update_seconds": run.compile_seconds,
         **run.test(weights),
         # In kilobytes on Linux.
-        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak_memory_gb": peak(),
         "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
     }

@@ -46,8 +46,8 @@ def peak():
     status = Path("/proc/self/status")
     if status.exists():  # on Linux ru_maxrss begins with what the parent held
         held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(held.split()[1]) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return int(held.split()[1]) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def serve(prepare):
