@@ -1158,14 +1158,14 @@ _MODELS += [
     ),
     Case(
         "macow",
-        lambda dtype: MaCow((4, 4, 1), (0, (1, 1), 1), (2, 3, 3), bits=3, dtype=dtype),
-        (4, 4, 1),
+        lambda dtype: MaCow((8, 8, 1), (0, (1, 1), 1), (2, 3, 3), bits=3, dtype=dtype),
+        (8, 8, 1),
         **_WIDE,
     ),
     Case(
         "macow_context",
-        lambda dtype: MaCow((2, 2, 2), (1, 1), (2, 3), bits=3, context_shape=(2,), dtype=dtype),
-        (2, 2, 2),
+        lambda dtype: MaCow((4, 4, 2), (1, 1), (2, 3), bits=3, context_shape=(2,), dtype=dtype),
+        (4, 4, 2),
         (2,),
         **_WIDE,
     ),

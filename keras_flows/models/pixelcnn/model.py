@@ -124,7 +124,7 @@ class PixelCNN(_PixelFlow):
             blocks,
             head,
             first,
-            bound=1.0,
+            bound=1.01,  # beyond all levels: at its ends the gradient of a clip is not defined
             context_size=checks.context_size(context_shape, context_embedding),
             dtype=policy,
         )
