@@ -84,7 +84,13 @@ def imported(reference, tmp_path_factory):
     return load
 
 
-@pytest.fixture(params=[(name, dtype) for name in MODELS for dtype in ("float32", "float64")])
+@pytest.fixture(
+    params=[
+        pytest.param((name, dtype), marks=[] if dtype == "float64" else [pytest.mark.slow])
+        for name in MODELS
+        for dtype in ("float32", "float64")
+    ]
+)
 def model(request, imported):
     return imported(*request.param)
 

@@ -112,6 +112,7 @@ def test_a_unit_and_a_step(reference):
     check(step, arrays)
 
 
+@pytest.mark.slow
 def test_three_levels(reference):
     arrays, config = reference("families/macow_3levels")
     narrow = {2: 4, 6: 8, 8: 10, 16: 18}  # of the masked convolutions there, by channels

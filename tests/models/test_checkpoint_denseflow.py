@@ -201,12 +201,17 @@ def test_options_of_the_training_script_and_an_odd_width(written, script_state):
     ("said", "fits"),
     [
         ({"block_conf": [1, 2]}, "block_conf [2, 1] (not [1, 2])"),
-        ({"layers_conf": [1, 1]}, "layers_conf [1, 2] (not [1, 1])"),
-        ({"layer_mid_chnls": [6, 6]}, "layer_mid_chnls [5, 6] (not [6, 6])"),
         ({"growth_rate": 2}, "growth_rate 1 (not 2)"),
-        ({"data_shape": [3, 8, 8]}, "data_shape [1, 8, 8] (not [3, 8, 8])"),
-        ({"coupling_growth": 4}, "coupling_growth 3 (not 4)"),
-        ({"coupling_depth": 1}, "coupling_depth 2 (not 1)"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ({"layers_conf": [1, 1]}, "layers_conf [1, 2] (not [1, 1])"),
+                ({"layer_mid_chnls": [6, 6]}, "layer_mid_chnls [5, 6] (not [6, 6])"),
+                ({"data_shape": [3, 8, 8]}, "data_shape [1, 8, 8] (not [3, 8, 8])"),
+                ({"coupling_growth": 4}, "coupling_growth 3 (not 4)"),
+                ({"coupling_depth": 1}, "coupling_depth 2 (not 1)"),
+            )
+        ),
     ],
 )
 def test_options_that_the_arrays_contradict(written, script_state, said, fits):
@@ -235,6 +240,7 @@ def test_configurations_that_are_not_supported(written, change, message):
         kf.zoo.import_checkpoint(written({}), config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"growth": 0}, "have cross-unit coupling"), ({"attention": None}, "have attention")],

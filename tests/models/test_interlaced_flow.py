@@ -19,7 +19,9 @@ def flow_of(event_shape, widths, bits=3, **arguments):
     return flow
 
 
-@pytest.mark.parametrize("arguments", [{}, {"output": "mixture", "components": 2}])
+@pytest.mark.parametrize(
+    "arguments", [{}, pytest.param({"output": "mixture", "components": 2}, marks=pytest.mark.slow)]
+)
 def test_probabilities_of_all_images_sum_to_one(arguments):
     flow = flow_of((2, 2, 1), (3,), bits=2, **arguments)
     assert (flow.likelihood, flow.bits, flow.noise_shape("encode")) == ("exact", 2, (0,))
@@ -59,6 +61,7 @@ def test_colours_are_seen_one_by_one():
     assert np.flatnonzero(~np.isclose(z, before, atol=1e-12)).tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_samples_are_integers_that_come_back():
     flow = flow_of((4, 4, 3), (2,), output="mixture", components=2)
     x = flow.sample(5, seed=0).numpy()

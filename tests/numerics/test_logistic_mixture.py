@@ -75,6 +75,7 @@ def test_quantiles_between_components_far_apart():
     assert -50.0 < x[0] < -49.9 < x[1] < 49.9 < x[2] < 50.0
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_quantile_is_that_of_the_implicit_function():
     z, raw = random(5, seed=1), [random(5, 3, seed=2 + i) for i in range(3)]
 

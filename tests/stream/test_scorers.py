@@ -96,6 +96,7 @@ def test_both_runtimes_give_the_numbers_of_the_flow(folders, integers):
     np.testing.assert_allclose(np.stack([made["z_0"], made["z_1"]], axis=1), z, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_flow_that_draws_how_many_terms(tmp_path):
     """The number of terms is one for all rows, from the seed; the probes are the rows' own."""
     flow = kf.models.IDenseNet((2,), blocks=1, depth=1, growth=4, log_det="unbiased")

@@ -92,6 +92,7 @@ def test_a_failure_in_training_leaves_the_best_weights():
     assert_same(before, values(flow))
 
 
+@pytest.mark.slow
 def test_where_the_default_rate_helps_nothing_a_quarter_of_it_is_tried(monkeypatch):
     flow, peaks = plane(), []
 
@@ -130,6 +131,7 @@ def test_the_last_attempt_is_ten_times_as_fast_and_for_vectors_only():
     assert attempts(plane(), plane().sample(60, seed=0)) == pytest.approx([1.0, 0.25, 10.0])
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_given_is_the_only_one():
     flow, attempts = plane(), []
 

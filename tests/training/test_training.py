@@ -597,6 +597,7 @@ def test_labels_are_embedded_and_trained(x):
     assert change[2] == 0.0
 
 
+@pytest.mark.slow
 def test_dense_nets_of_the_registry_are_the_ones_trained_here():
     # The blocks above are those of the property suite.
     assert [type(layer) for layer in dense_net(None).layers] == [

@@ -73,9 +73,8 @@ def test_blocks_of_one_kind_are_traced_once(traces):
     assert len(traces) == 3  # a frozen block is of another kind
 
 
-@pytest.mark.parametrize(
-    ("jit_compile", "times"), [pytest.param(False, 1, marks=pytest.mark.slow), (True, 3)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("jit_compile", "times"), [(False, 1), (True, 3)])
 def test_a_step_that_xla_compiles_has_every_block_written_out(traces, jit_compile, times):
     flow = flow_of()
     flow.compile("adam", jit_compile=jit_compile)
