@@ -10,15 +10,8 @@
 # first numbers must be there (2), PATIENCE how many milliseconds a step may take (60000).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$ROOT/scripts/chromium.sh"
 cd "$ROOT"
-
-if [ -z "${CHROMIUM:-}" ] && ! command -v chromium chromium-browser google-chrome >/dev/null; then
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "test_gallery: no Chromium: install it (apt install chromium), or set CHROMIUM." >&2
-        exit 1
-    fi
-    apt-get update -qq && apt-get install -y -qq chromium >/dev/null
-fi
 
 built="$(mktemp -d)"
 trap 'rm -rf "$built"' EXIT
