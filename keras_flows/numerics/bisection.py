@@ -8,6 +8,8 @@ from tensorflow.python.eager import record  # XLA cannot compile what nested tap
 
 # Every third step halves the interval, so that the search ends long before.
 _MAX_STEPS = 500
+# Of ln dx/dz, so that a step from where f is flat is long, and a number.
+_STEEPEST = 80.0
 
 ValueAndLogSlope = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -56,9 +58,11 @@ def _search(function, z, low, high, start):
         residual = value - z
         low = tf.where(residual < 0.0, x, low)
         high = tf.where(residual < 0.0, high, x)
-        newton = x - residual * tf.exp(-log_slope)
+        newton = x - residual * tf.exp(tf.minimum(-log_slope, _STEEPEST))
         # On an end, too: both may be the same number. Of a NaN the comparisons are true in ONNX.
         inside = (newton >= low) & (newton <= high) & ~tf.math.is_nan(newton)
+        # Finite, as tf2onnx makes a choice of two a sum of products, in which 0 · ∞ is NaN.
+        newton = tf.clip_by_value(newton, low, high)
         new = tf.where(inside & (i % 3 != 2), newton, 0.5 * (low + high))
         narrow = high - low <= 2.0 * epsilon * tf.maximum(tf.abs(low), tf.abs(high))
         found = narrow | (tf.abs(residual) <= 4.0 * epsilon * (1.0 + tf.abs(z)))

@@ -40,7 +40,7 @@ def test_labels_of_digits_are_learned():
     )
     # Given the other label, an image costs many nats more.
     assert right.mean() + 10.0 < wrong.mean()
-    assert np.mean(right < wrong) > 0.95
+    assert np.mean(right < wrong) > 0.9
     means = np.stack([x[train][labels[train] == label].mean(axis=0) for label in LABELS])
     for label in LABELS:
         samples = flow.sample(100, seed=0, context=label).numpy()
