@@ -209,15 +209,18 @@ def test_a_layer_is_one_of_keras(name):
     )
 
 
-def _arguments(made, case):
-    """What a call needs beside the data."""
-    step = made.transform if isinstance(made, Flow) else made
-    needed = {}
+def _arguments(made, case, x):
+    """The inputs of a call, and what it needs beside them."""
+    context, needed = None, {}
     if case.context_shape is not None:
-        needed["context"] = tf.constant(case.context(2), tf.float32)
-    if isinstance(made, Transform) and step.noise_size("encode"):
+        context = tf.constant(case.context(2), tf.float32)
+    if isinstance(made, Flow):
+        return x if context is None else (x, context), needed
+    if context is not None:
+        needed["context"] = context
+    if made.noise_size("encode"):
         needed["noise"] = SeededNoise(0)
-    return needed
+    return x, needed
 
 
 @named(where=is_step)
@@ -237,20 +240,20 @@ def test_a_step_or_a_flow_is_a_layer_of_keras(name):
     shape: tuple = (2,)
     if isinstance(built, Transform):
         shape = ((2, *built.encoded_shape(case.event_shape)), (2,))
-    needed = _arguments(built, case)
+    inputs, needed = _arguments(built, case, x)
     TestCase().run_layer_test(
         make,
         {},
-        input_data=x,
+        input_data=inputs,
         call_kwargs=needed,
         expected_output_shape=shape,
         expected_output_dtype=("float32", "float32") if len(shape) == 2 else "float32",
-        run_training_check=not needed,
+        run_training_check=inputs is x and not needed,
         run_mixed_precision_check=False,
     )
     with pytest.raises(ValueError, match=r"float32 or float64.*'mixed_float16'"):
         case.make("mixed_float16")
-    if needed:
+    if inputs is not x or needed:
         _train(case)
 
 
