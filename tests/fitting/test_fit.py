@@ -218,7 +218,7 @@ def test_a_fit_from_file_to_preset(eager, tmp_path):
     whole = kf.data.table(path, context=["sex"])
     console = quiet()
     fitted = kf.fit(whole, tmp_path / "flow", arguments=TINY, steps=20, console=console)
-    flow, report = fitted
+    flow, report = fitted.flow, fitted.report
     split = whole.split(defaults.holdout(120), 0)
     assert (report.train_rows, report.validation_rows, report.test_rows) == tuple(
         map(len, split[:3])
