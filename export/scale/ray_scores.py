@@ -6,7 +6,6 @@ The parts, their bytes and the manifest are those of `keras-flows score deployed
 -o scores --runtime onnx` on one machine. Run it again with --resume after any end.
 """
 
-import functools
 import os
 
 os.environ["KERAS_FLOWS_RUNTIME"] = "onnx"  # read when keras_flows is imported: no TensorFlow
@@ -25,22 +24,17 @@ class Worker:
     """
 
     def __init__(self, job):
-        self._job = job
+        self._job, self._opened = job, None
         self._where = f"node {ray.get_runtime_context().get_node_id()[:8]}, process {os.getpid()}"
-
-    @functools.cached_property
-    def _opened(self):
-        """The scorer and the rows, opened with the first part.
-
-        An actor that died in its constructor would be started anew for ever; what a call refuses,
-        such as an export that was replaced, ends the job.
-        """
-        scorer, data = self._job.open()
-        scorer.load()
-        return scorer, data
 
     def __call__(self, row):
         """Makes one part; the record of it, and where it was made."""
+        # Not in the constructor: an actor that dies there is started anew for ever. What a call
+        # refuses, such as an export that was replaced, ends the job.
+        if self._opened is None:
+            scorer, data = self._job.open()
+            scorer.load()
+            self._opened = scorer, data
         part = self._job.make(*self._opened, int(row["item"]))
         return {"part": part.model_dump_json(), "where": self._where}
 
@@ -62,7 +56,10 @@ def run(job, workers):
             # Ray Data starts an actor anew, and hands its part to another, however often it dies;
             # an error in the data is an error of the job.
             made = numbers.map(
-                Worker, fn_constructor_args=(job,), concurrency=workers, num_cpus=job.threads
+                Worker,
+                fn_constructor_args=(job,),
+                compute=ray.data.ActorPoolStrategy(size=workers),
+                num_cpus=job.threads,
             )
             for row in made.iter_rows():
                 record(Part.model_validate_json(row["part"]))
