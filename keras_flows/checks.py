@@ -264,18 +264,20 @@ def labels(value: Any, number: int) -> Any:
     """
     import tensorflow as tf
 
-    if not tf.is_tensor(value):
+    # A label of eager TensorFlow is a number also where a graph is made.
+    symbolic = tf.is_symbolic_tensor(value)
+    if not symbolic:
         value = np.asarray(value)
-    kind = np.dtype(value.dtype.as_numpy_dtype if tf.is_tensor(value) else value.dtype).kind
+    kind = np.dtype(value.dtype.as_numpy_dtype if symbolic else value.dtype).kind
     if kind not in "fiu":
         raise ValueError(f"A label must be an integer; the dtype of these is {value.dtype}.")
     valid = (value >= 0) & (value < number)
     if value.dtype not in (tf.int32, tf.int64):
         valid &= value == value // 1
-    if tf.is_tensor(value) and not hasattr(value, "numpy"):
+    if symbolic:
         return tf.where(valid, value, tf.cast(-1, value.dtype))
-    if not np.all(valid):
-        bad = np.asarray(value)[~np.asarray(valid)].ravel()
+    if not valid.all():
+        bad = value[~valid].ravel()
         raise ValueError(
             f"Labels must be integers from 0 to {number - 1}; got {bad[0]}"
             f"{f', and {len(bad) - 1} more that are not' if len(bad) > 1 else ''}."
