@@ -7,4 +7,5 @@ cd "$ROOT"
 ruff check --quiet .
 ruff format --quiet --check .
 mypy --no-error-summary
-exec python -m pytest -n auto --maxprocesses 2 "$@"
+# By files: what a file makes once, such as flows and the built site, is made in one process only.
+exec python -m pytest -n auto --maxprocesses 2 --dist loadfile "$@"

@@ -161,10 +161,12 @@ def gradients_of(estimate):
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(estimate(net, x))
+    sources = [x, *net.trainable_variables]
     # That of the last bias is zero: whether a graph is without it, is not what is tested.
-    zero = tf.UnconnectedGradients.ZERO
-    gradients = tape.gradient(total, [x, *net.trainable_variables], unconnected_gradients=zero)
-    flat = [tf.reshape(tf.convert_to_tensor(g), [-1]) for g in gradients]
+    flat = [
+        tf.reshape(tf.zeros_like(source) if gradient is None else gradient, [-1])
+        for source, gradient in zip(sources, tape.gradient(total, sources), strict=True)
+    ]
     return tf.concat([total[None], *flat], axis=0)
 
 
