@@ -135,7 +135,8 @@ def _parquet(path):
     except ImportError as error:
         raise _needs_data_extra(path, error) from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        # Buffered ahead, it would hold all row groups that a loop over its batches has passed.
+        return pyarrow.parquet.ParquetFile(path, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as a Parquet file: {error}") from error
 

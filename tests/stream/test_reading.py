@@ -10,6 +10,7 @@ import keras_flows as kf
 from keras_flows.data import tables
 from keras_flows.data.columns import Category, Column, Interval, Real
 from keras_flows.stream import Takes, open_input
+from keras_flows.stream.stored import Parquet
 
 N = 23
 X = np.random.default_rng(0).normal(size=(N, 2)).astype("float32")
@@ -212,6 +213,16 @@ def test_which_rows_of_a_big_table_are_bad(tmp_path):
     parquet(other / "z.parquet", TABLE, 5)
     with pytest.raises(ValueError, match="All files of a folder must have the same"):
         open_input(other, Takes((2,)))
+
+
+def test_row_groups_that_were_read_are_let_go(tmp_path):
+    path, groups = tmp_path / "rows.parquet", 40
+    frame = pd.DataFrame(np.random.default_rng(0).random((groups * 10_000, 2)), columns=["a", "b"])
+    frame.to_parquet(path, row_group_size=10_000)
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() for _ in Parquet("rows", [path], False).frames(0, 5_000)]
+    assert len(held) == 2 * groups
+    assert max(held) - before < 0.2 * frame.memory_usage().sum()
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path):
