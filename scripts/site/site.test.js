@@ -7,35 +7,15 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { launch, open, serve } from "../../export/gallery/tests/page.js";
+import { test } from "node:test";
+import { serving } from "../../export/gallery/tests/page.js";
 
 const folder = process.env.SITE;
 if (!folder) throw new Error("Set SITE to the folder of the built site.");
 const shots = process.env.SHOTS ?? join(folder, "..", "site_screenshots");
 
-let host;
-let browser;
-before(async () => {
-  mkdirSync(shots, { recursive: true });
-  host = await serve(folder);
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  host?.close();
-});
-
-async function visit(path, options, work) {
-  const opened = await open(browser, host.address, options);
-  try {
-    await opened.page.goto(host.address + path);
-    await work(opened.page);
-    assert.deepEqual(opened.wrong, []);
-  } finally {
-    await opened.close();
-  }
-}
+const { visit } = serving(folder);
+mkdirSync(shots, { recursive: true });
 
 const cards = (page) => page.locator(".zoo-card:visible strong").allTextContents();
 
@@ -56,16 +36,16 @@ test("the filters of the zoo show what they say, and are in the address", async 
         together += shown.length;
       }
       assert.equal(together, all.length, `${name}: every entry has one value`);
-      await page.getByRole("button", { name: "Clear" }).click();
+      await page.locator(".zoo-filters").getByRole("button", { name: "Clear" }).click();
       await page.waitForFunction((n) => document.querySelectorAll(".zoo-card:not([hidden])").length === n, all.length);
     }
-    await page.getByLabel("Search").fill("moons");
+    await page.locator(".zoo-filters").getByLabel("Search").fill("moons");
     const moons = await cards(page);
     assert.ok(moons.length > 1 && moons.length < all.length && moons.every((name) => name.includes("moons")));
     assert.equal(await page.locator(".zoo-count").textContent(), `${moons.length} entries`);
     await page.reload();
     assert.deepEqual(await cards(page), moons);
-    await page.getByLabel("Search").fill("no such flow");
+    await page.locator(".zoo-filters").getByLabel("Search").fill("no such flow");
     assert.deepEqual(await cards(page), []);
     assert.equal(await page.locator(".zoo-count").textContent(), "0 entries");
   });

@@ -8,8 +8,8 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
-import { launch, number, open, point, ready, serve, SIZES } from "./page.js";
+import { describe, test } from "node:test";
+import { number, open, point, ready, serving, SIZES } from "./page.js";
 
 const folder = process.env.GALLERY;
 if (!folder) throw new Error("Set GALLERY to the folder of a gallery.");
@@ -21,29 +21,9 @@ const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 /** Seconds, of the clock or of the processor, until the first numbers from a warm cache. */
 const PATIENT = Number(process.env.FIRST_SECONDS ?? 2);
 
-let host;
-let browser;
-before(async () => {
-  mkdirSync(shots, { recursive: true });
-  host = await serve(folder);
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  host?.close();
-});
-
-async function visit(name, options, work) {
-  const opened = await open(browser, host.address, options);
-  try {
-    await opened.page.goto(`${host.address}#${name}`);
-    const result = await work(opened.page);
-    assert.deepEqual(opened.wrong, []);
-    return result;
-  } finally {
-    await opened.close();
-  }
-}
+mkdirSync(shots, { recursive: true });
+const place = serving(folder);
+const visit = (name, options, work) => place.visit(`#${name}`, options, work);
 
 /** Waits until something is so. */
 async function becomes(so) {
@@ -360,15 +340,15 @@ describe("the page", () => {
     });
 
     test(`${panel}: the first numbers from a warm cache within ${PATIENT} s`, async () => {
-      const opened = await open(browser, host.address);
-      const processes = await browser.newBrowserCDPSession();
+      const opened = await open(place.browser, place.host.address);
+      const processes = await place.browser.newBrowserCDPSession();
       // Of all of Chromium: others on the machine must not decide.
       const spent = async () => {
         const { processInfo } = await processes.send("SystemInfo.getProcessInfo");
         return processInfo.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
       };
       try {
-        await opened.page.goto(`${host.address}#${name}`);
+        await opened.page.goto(`${place.host.address}#${name}`);
         await ready(opened.page, panel === "plane" ? "warped" : "ready");
         const before = await spent();
         await opened.page.reload();
@@ -393,10 +373,10 @@ describe("the page", () => {
   });
 
   test("an entry that is not there is an error in a sentence", async () => {
-    const opened = await open(browser, host.address);
+    const opened = await open(place.browser, place.host.address);
     try {
       await opened.page.route("**/entry.json", (route) => route.fulfill({ status: 404 }));
-      await opened.page.goto(host.address);
+      await opened.page.goto(place.host.address);
       await opened.page.getByRole("alert").filter({ hasText: /could not be fetched: the host says 404/ }).waitFor();
     } finally {
       await opened.close();

@@ -1,9 +1,11 @@
 /** Chromium, a server of a gallery, and what the tests of its page share. */
 
+import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { extname, join, normalize } from "node:path";
+import { after, before } from "node:test";
 import { chromium } from "playwright-core";
 
 const TYPES = {
@@ -64,6 +66,35 @@ export async function open(browser, address, { size = "desktop", dark = false } 
     if (!own || request.method() !== "GET") wrong.push(`${request.method()} ${url}`);
   });
   return { page, wrong, close: () => context.close() };
+}
+
+/**
+ * Serves a folder to a browser while the tests of a file run: `{ host, browser, visit }`.
+ *
+ * visit opens a page for some work; the test fails where it throws, or asks for what is not on its host.
+ */
+export function serving(folder) {
+  const place = { host: null, browser: null, visit };
+  before(async () => {
+    place.host = await serve(folder);
+    place.browser = await launch();
+  });
+  after(async () => {
+    await place.browser?.close();
+    place.host?.close();
+  });
+  async function visit(path, options, work) {
+    const opened = await open(place.browser, place.host.address, options);
+    try {
+      await opened.page.goto(place.host.address + path);
+      const result = await work(opened.page);
+      assert.deepEqual(opened.wrong, []);
+      return result;
+    } finally {
+      await opened.close();
+    }
+  }
+  return place;
 }
 
 /** Waits until a panel has its first numbers; milliseconds since the navigation. */
