@@ -20,6 +20,22 @@ def jacobians(function, x):
     return np.stack([np.reshape(row, (len(x), -1)) for row in rows], axis=1)
 
 
+def with_gradients(function, x, weights):
+    """A scalar function of nothing and its gradients by x and all weights, in one vector.
+
+    Of a weight that it does not depend on, zeros: whether a graph is without it, is not tested.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = function()
+    sources = [x, *weights]
+    flat = [
+        tf.reshape(tf.zeros_like(source) if gradient is None else gradient, [-1])
+        for source, gradient in zip(sources, tape.gradient(value, sources), strict=True)
+    ]
+    return tf.concat([value[None], *flat], axis=0)
+
+
 def check_products(layer, x, **arguments):
     """Compares jvp and vjp with the automatic Jacobian of the call."""
     value = layer(x, **arguments)

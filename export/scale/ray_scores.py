@@ -17,7 +17,7 @@ from keras_flows.stream.manifest import Part
 
 
 class Worker:
-    """An actor: it loads the graph once, and makes the parts that it is handed.
+    """An actor: it opens the job once, and makes the parts that it is handed.
 
     Args:
         job: The `keras_flows.stream.Job`, held by the driver.
@@ -32,9 +32,7 @@ class Worker:
         # Not in the constructor: an actor that dies there is started anew for ever. What a call
         # refuses, such as an export that was replaced, ends the job.
         if self._opened is None:
-            scorer, data = self._job.open()
-            scorer.load()
-            self._opened = scorer, data
+            self._opened = self._job.open()
         part = self._job.make(*self._opened, int(row["item"]))
         return {"part": part.model_dump_json(), "where": self._where}
 

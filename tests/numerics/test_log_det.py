@@ -14,7 +14,7 @@ from keras_flows.noise import ReplayedNoise, SeededNoise
 from keras_flows.numerics import log_det as log_dets
 from keras_flows.numerics.elimination import log_det_identity_plus, solve_identity_plus
 from keras_flows.numerics.log_det import Exact, PowerSeries, Unbiased
-from tests.derivatives import jacobians, random
+from tests.derivatives import jacobians, random, with_gradients
 from tests.registry import RecordingNoise, dense_net, move_weights
 
 FEATURES = 3
@@ -158,16 +158,7 @@ def test_probes_are_averaged():
 def gradients_of(estimate):
     """Value and gradients, by the points and all weights, of the sum of log-dets."""
     net, x = block()
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(estimate(net, x))
-    sources = [x, *net.trainable_variables]
-    # That of the last bias is zero: whether a graph is without it, is not what is tested.
-    flat = [
-        tf.reshape(tf.zeros_like(source) if gradient is None else gradient, [-1])
-        for source, gradient in zip(sources, tape.gradient(total, sources), strict=True)
-    ]
-    return tf.concat([total[None], *flat], axis=0)
+    return with_gradients(lambda: tf.reduce_sum(estimate(net, x)), x, net.trainable_variables)
 
 
 def draws(estimator, n=1200, tile=4, training=True):

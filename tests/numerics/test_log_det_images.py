@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_flows.layers import ConditionedDense, LipschitzDenseLayer, LipschitzSequential
 from keras_flows.noise import SeededNoise
 from keras_flows.numerics.log_det import Exact, Unbiased
-from tests.derivatives import jacobians, random
+from tests.derivatives import jacobians, random, with_gradients
 
 IMAGE = (3, 3, 2)
 
@@ -37,16 +37,11 @@ def block():
 def value_and_gradients(estimator, noise, training=True):
     """The sum of the log-dets and its gradients, by the images and all weights, in one vector."""
     net, x = block()
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(estimator(net, x, noise=noise, training=training)[1])
-    sources = [x, *net.trainable_variables]
-    # That of the last bias is zero: whether a graph is without it, is not what is tested.
-    flat = [
-        tf.reshape(tf.zeros_like(source) if gradient is None else gradient, [-1])
-        for source, gradient in zip(sources, tape.gradient(total, sources), strict=True)
-    ]
-    return tf.concat([total[None], *flat], axis=0)
+
+    def total():
+        return tf.reduce_sum(estimator(net, x, noise=noise, training=training)[1])
+
+    return with_gradients(total, x, net.trainable_variables)
 
 
 def compiled(estimator):
