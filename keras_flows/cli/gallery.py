@@ -14,6 +14,7 @@ SELECTION = (
     "idensenet_lc_two_moons",
     "denseflow_digits",
     "idensenet_lc_digits",
+    "interlaced_mnist_labels",
     "spline_iris",
     "spline_wine",
 )

@@ -82,6 +82,21 @@ def square():
     return kf.Flow(transforms.Chain(steps), (3, 3, 1))
 
 
+def labelled(labels=10):
+    """A flow on the digits, given the digit: of integers, with a logistic base."""
+    keras.utils.set_random_seed(0)
+    return kf.models.InterlacedFlow(
+        (8, 8, 1),
+        (4,),
+        1,
+        top_width=2,
+        top_blocks=1,
+        bits=5,
+        context_shape=(),
+        context_embedding=keras.layers.Embedding(labels, 2),
+    )
+
+
 def table(*more):
     flow = kf.Flow(
         transforms.Columns([RealColumn(), PositiveColumn()]),
@@ -106,6 +121,8 @@ def test_every_flow_has_its_panel(build):
     assert panels.of(plain(), "a").graphs(plain()) == ["steps", "decode"]
     assert panels.of(square(), "a").name == "images"
     assert panels.of(square(), "a").graphs(square()) == ["log_prob_fixed", "encode", "decode"]
+    assert panels.of(labelled(), "a").name == "images"
+    assert panels.of(labelled(), "a").graphs(labelled()) == ["log_prob", "encode", "decode"]
     for name in ("wide", "conditional", "integers"):
         with pytest.raises(ExportError, match=rf"no panel for {name}: its events have the shape"):
             panels.of(build(name), name)
@@ -145,7 +162,30 @@ def test_images_that_are_not_at_hand(monkeypatch):
     shown = images.describe(square(), metadata(images="mnist"), None, None)
     assert shown["scores"] is None and shown["missing"].endswith("mnist is not at /data.")
     assert np.shape(shown["images"]) == (images.SHOWN, 9) and 0 < shown["highest"] <= 15
-    assert shown["images_are"] == "drawn from the flow" and shown["base"] is None
+    assert shown["images_are"] == "drawn from the flow"
+    assert shown["base"] == {"kind": "normal", "location": None, "scale": None}
+    assert shown["labels"] is None and shown["labels_of_images"] is None
+    shown = images.describe(labelled(3), metadata(images="mnist"), None, None)
+    assert shown["base"]["kind"] == "logistic" and shown["labels"] == 3
+    assert shown["labels_of_images"] == [i % 3 for i in range(images.SHOWN)]
+
+
+@pytest.mark.slow
+def test_images_are_scored_given_their_labels(tmp_path):
+    pytest.importorskip("onnxruntime")
+    flow = labelled()
+    # Labels that matter.
+    for i, weight in enumerate(flow.trainable_variables):
+        weight.assign_add(0.1 * np.random.default_rng(i).normal(size=weight.shape))
+    kf.export.to_onnx(flow, tmp_path / "flow", graphs=["log_prob"])
+    shown = images.describe(flow, metadata(images="digits", labels=True), tmp_path / "flow", None)
+    test = kf.data.images("digits", split="test", labels=True)
+    assert shown["labels_of_images"] == test.labels[: images.SHOWN].tolist()
+    x = test.pixels.astype("float32")
+    expected = np.sort(flow.log_prob(x, test.labels))
+    np.testing.assert_allclose(shown["scores"], expected, rtol=2e-5)
+    other = np.sort(flow.log_prob(x, (test.labels + 1) % 10))
+    assert np.abs(other - expected).max() > 0.1
 
 
 def test_rows_of_a_table():

@@ -57,8 +57,11 @@ export interface ImageEntry extends Entry {
   levels: number;
   highest: number;
   images: number[][];
-  /** Of the normal base density, for every number of a latent; null of the standard one. */
-  base: { location: number[]; scale: number[] } | null;
+  /** The base density: location and scale of every number of a latent, null of the standard one. */
+  base: { kind: "normal" | "logistic"; location: number[] | null; scale: number[] | null };
+  /** How many labels the flow may be given, those from 0; null of a flow without. */
+  labels: number | null;
+  labels_of_images: number[] | null;
   images_are: string;
   scores: number[] | null;
   calibration: Calibration | null;

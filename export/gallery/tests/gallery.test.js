@@ -215,6 +215,32 @@ describe("digits", () => {
     });
   });
 
+  const labelled = first("images", ({ name }) => read(name, "entry.json").labels !== null);
+  test("a label is given, and found", { skip: labelled.skip }, async () => {
+    await visit(labelled.name, {}, async (page) => {
+      await ready(page);
+      const { labels, labels_of_images } = read(labelled.name, "entry.json");
+      const score = page.locator(".score").first();
+      const choice = page.getByRole("combobox", { name: "Given the label" });
+      assert.equal(await choice.locator("option").count(), labels);
+      // That of an image comes with it, and is where log_prob is highest if Bayes' rule finds it.
+      await choice.selectOption(String((labels_of_images[1] + 1) % labels));
+      await page.getByRole("button", { name: "Take image 2", exact: true }).click();
+      assert.equal(await choice.inputValue(), String(labels_of_images[1]));
+      const said = () => score.locator(".unit").nth(3).textContent();
+      const made = [];
+      for (let label = 0; label < labels; label += 1) {
+        await choice.selectOption(String(label));
+        await becomes(async () => (await said()).endsWith(`given ${label}`));
+        made.push(await number(score, "log_prob"));
+      }
+      const likely = Number(await score.locator(".value").nth(3).textContent());
+      assert.equal(likely, made.indexOf(Math.max(...made)));
+      const share = 1 / made.reduce((sum, one) => sum + Math.exp(one - made[likely]), 0);
+      assert.ok(Math.abs(Number((await said()).split(" ")[0]) - 100 * share) < 0.5);
+    });
+  });
+
   test("samples are drawn at a temperature", { skip }, async () => {
     await visit(name, {}, async (page) => {
       await ready(page);

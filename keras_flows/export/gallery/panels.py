@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keras_flows.bases import ChannelNormal, StandardNormal
+from keras_flows.bases import StandardNormal
 from keras_flows.errors import ExportError
 from keras_flows.export import endpoints, graphs
 from keras_flows.export.gallery import images, plane, tables
@@ -50,8 +50,8 @@ def _on_images(flow):
         and len(shape) == 3
         and shape[2] == 1
         and max(shape[:2]) <= images.LARGEST
-        and isinstance(flow.base, (StandardNormal, ChannelNormal))
-        and flow.context_shape is None
+        and images.base(flow) is not None
+        and (flow.context_shape is None or images.labelled(flow))
     )
 
 
@@ -85,7 +85,8 @@ def of(flow, name):
     raise ExportError(
         f"The gallery has no panel for {name}: its events have the shape {flow.event_shape}, its "
         f"base is a {type(flow.base).__name__}, it has {context} and no schema of columns. There "
-        "are panels for flows with exact likelihoods on the plane, for flows on integers that are "
-        f"grey images of up to {images.LARGEST} × {images.LARGEST} pixels, both without context "
-        "and with a normal base, and for flows on tables."
+        "are panels for flows on the plane with exact likelihoods, a standard normal base and no "
+        "context, for flows on integers that are "
+        f"grey images of up to {images.LARGEST} × {images.LARGEST} pixels, with a normal or a "
+        "logistic base and no context but a label, and for flows on tables."
     )

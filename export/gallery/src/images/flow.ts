@@ -11,10 +11,19 @@ export interface Score {
   percentile: number | null;
   pValue: number | null;
   flag: boolean | null;
+  /** The probabilities of the labels by Bayes' rule, all as probable before; null without labels. */
+  labels: number[] | null;
+  /** The label that the flow was given. */
+  given: number;
 }
+
+/** Of how many labels the probabilities are worked out: the image is scored once for each. */
+const MOST_LABELS = 20;
 
 export class ImageFlow {
   readonly opened: Opened<ImageEntry>;
+  /** The label that the flow is given, where it takes one. */
+  label = 0;
 
   constructor(opened: Opened<ImageEntry>) {
     this.opened = opened;
@@ -27,15 +36,25 @@ export class ImageFlow {
 
   async score(image: ArrayLike<number>, urgent = true): Promise<Score> {
     const { entry, scoring } = this.opened;
-    const x = { data: Float32Array.from(image), dims: [1, ...entry.size, 1] };
-    const made = await this.opened.run(scoring, { x }, urgent);
-    const logProb = made.log_prob.data[0];
+    // Once for each label, or once.
+    const all = entry.labels !== null && entry.labels <= MOST_LABELS;
+    const n = all ? entry.labels! : 1;
+    const given = this.label;
+    const place = all ? given : 0;
+    const data = new Float32Array(n * this.pixels);
+    for (let i = 0; i < n; i += 1) data.set(image, i * this.pixels);
+    const labels = all ? Array.from({ length: n }, (_, i) => i) : [given];
+    const x = { data, dims: [n, ...entry.size, 1] };
+    const made = await this.opened.run(scoring, { x, ...this.context(labels) }, urgent);
+    const logProb = made.log_prob.data[place];
     return {
       logProb,
       bitsPerDim: -logProb / (this.pixels * Math.LN2),
       percentile: entry.scores && entry.scores.filter((s) => s < logProb).length / entry.scores.length,
-      pValue: made.p_value ? made.p_value.data[0] : null,
-      flag: made.flag ? made.flag.data[0] === 1 : null,
+      pValue: made.p_value ? made.p_value.data[place] : null,
+      flag: made.flag ? made.flag.data[place] === 1 : null,
+      given,
+      labels: all ? softmax(Array.from(made.log_prob.data)) : null,
     };
   }
 
@@ -43,6 +62,7 @@ export class ImageFlow {
   async encode(image: ArrayLike<number>, random: Random): Promise<Float32Array> {
     const inputs: Tensors = {
       x: { data: Float32Array.from(image), dims: [1, ...this.opened.entry.size, 1] },
+      ...this.context([this.label]),
       ...this.noise("encode", (n) => random.normal(n)),
     };
     return (await this.opened.run("encode", inputs)).z.data as Float32Array;
@@ -52,6 +72,7 @@ export class ImageFlow {
   async decode(z: Float32Array, noise: (n: number) => Float32Array): Promise<Float32Array> {
     const inputs: Tensors = {
       z: { data: z, dims: [1, ...this.shape("decode", "z")] },
+      ...this.context([this.label]),
       ...this.noise("decode", noise),
     };
     const { x } = await this.opened.run("decode", inputs);
@@ -62,7 +83,7 @@ export class ImageFlow {
   }
 
   async sample(temperature: number, random: Random): Promise<Float32Array> {
-    const e = random.normal(this.latentSize);
+    const e = random[this.opened.entry.base.kind](this.latentSize);
     const z = e.map((value, i) => this.location(i) + temperature * this.scale(i) * value);
     return this.decode(z, (n) => random.normal(n, temperature));
   }
@@ -93,11 +114,16 @@ export class ImageFlow {
   }
 
   private location(i: number): number {
-    return this.opened.entry.base?.location[i] ?? 0;
+    return this.opened.entry.base.location?.[i] ?? 0;
   }
 
   private scale(i: number): number {
-    return this.opened.entry.base?.scale[i] ?? 1;
+    return this.opened.entry.base.scale?.[i] ?? 1;
+  }
+
+  private context(labels: number[]): Tensors {
+    if (this.opened.entry.labels === null) return {};
+    return { context: { data: Int32Array.from(labels), dims: [labels.length] } };
   }
 
   private shape(graph: string, input: string): number[] {
@@ -114,4 +140,11 @@ export class ImageFlow {
     const n = this.size(graph, "noise");
     return n ? { noise: { data: draw(n), dims: [1, n] } } : {};
   }
+}
+
+function softmax(logs: number[]): number[] {
+  const most = Math.max(...logs);
+  const parts = logs.map((log) => Math.exp(log - most));
+  const sum = parts.reduce((a, b) => a + b, 0);
+  return parts.map((part) => part / sum);
 }

@@ -70,6 +70,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
         );
       }
       flows.push(new ImageFlow(other));
+      if (flows[0].label < (other.entry.labels ?? 0)) flows[1].label = flows[0].label;
       results.push(new Result(flows[1]));
       scores.append(results[1].element);
       factsPlace.append(facts(other, other.entry.calibration));
@@ -79,13 +80,31 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
     await score(sheet.levels());
   }
 
+  // The label that the flows are given, where one takes any.
+  const label = choice(
+    "Given the label",
+    Array.from({ length: entry.labels ?? 0 }, (_, i) => ({ value: String(i), text: String(i) })),
+    () => {
+      give(Number(label.select.value));
+      void score(sheet.levels()).catch(failed);
+    },
+  );
+  function give(value: number): void {
+    label.select.value = String(value);
+    for (const flow of flows) if (value < (flow.opened.entry.labels ?? 0)) flow.label = value;
+  }
+  function take(i: number): void {
+    if (entry.labels_of_images) give(entry.labels_of_images[i]);
+    sheet.load(entry.images[i]);
+  }
+
   const thumbnails = h(
     "div",
     { class: "thumbnails", role: "group", "aria-label": "Images to start from" },
     ...entry.images.slice(0, CHOICES).map((image, i) =>
       h(
         "button",
-        { class: "thumbnail", onclick: () => sheet.load(image), "aria-label": `Take image ${i + 1}` },
+        { class: "thumbnail", onclick: () => take(i), "aria-label": `Take image ${i + 1}` },
         picture(levels(image), ""),
       ),
     ),
@@ -195,6 +214,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
           "div",
           { class: "row under" },
           h("button", { onclick: () => sheet.clear() }, "Clear"),
+          entry.labels !== null && label.element,
           own.length > 1 && beside.element,
         ),
         h("p", { class: "quiet" }, `Draw above, or take one of these (${entry.images_are}):`),
@@ -209,7 +229,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
       h(
         "p",
         { class: "lead" },
-        "The flow decodes normal noise. A lower temperature keeps closer to the mode of the base " +
+        `The flow decodes ${entry.base.kind} noise. A lower temperature keeps closer to the mode of the base ` +
           "density: fewer odd strokes, less variety.",
       ),
       h("div", { class: "row" }, sampleButton, heat.element),
@@ -234,7 +254,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
   );
 
   async function begin(): Promise<void> {
-    sheet.load(entry.images[0]);
+    take(0);
     await score(sheet.levels());
     if (!closed) element.dataset.ready = String(Math.round(performance.now()));
   }

@@ -9,13 +9,14 @@ import { View } from "../ui/view.ts";
 export class Result {
   readonly element: HTMLElement;
   private readonly flow: ImageFlow;
-  private readonly readout = numbers("log_prob", "percentile", "p-value");
+  private readonly readout;
   private readonly chart: View | null = null;
   private score: Score | null = null;
 
   constructor(flow: ImageFlow) {
     this.flow = flow;
     const { entry } = flow.opened;
+    this.readout = numbers("log_prob", "percentile", "p-value", ...(entry.labels === null ? [] : ["label"]));
     if (entry.scores) {
       this.chart = new View([0, 1, 0, 1], {
         class: "strip",
@@ -61,6 +62,11 @@ export class Result {
         pValue(score.pValue),
         `${score.flag ? "flagged" : "not flagged"} at ${small(manifest.alpha!)}`,
       );
+    }
+    if (score.labels) {
+      const likely = score.labels.indexOf(Math.max(...score.labels));
+      const percent = fixed(100 * score.labels[likely], 1);
+      this.readout.set("label", String(likely), `${percent} % by Bayes’ rule; the score is given ${score.given}`);
     }
     this.element.classList.toggle("flagged", score.flag === true);
     this.chart?.refresh();

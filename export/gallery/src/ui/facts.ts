@@ -17,7 +17,8 @@ const LIKELIHOODS: Record<Entry["likelihood"], string> = {
 /** In one sentence what log_prob is. */
 export function likelihood({ entry, manifest }: Opened): string {
   const fixedNoise =
-    manifest.noise_seed !== null || (manifest.integers && "score" in manifest.graphs)
+    manifest.noise_seed !== null ||
+    (manifest.integers && entry.likelihood !== "exact" && "score" in manifest.graphs)
       ? " It is random, and computed here with one noise for every example, so that the same " +
         "example always has the same number."
       : "";
@@ -26,7 +27,9 @@ export function likelihood({ entry, manifest }: Opened): string {
       ? ` As exported it is ${LIKELIHOODS[manifest.likelihood]}: the graph cuts a series that the ` +
         "flow sums to a random length."
       : "";
-  return `log_prob is ${LIKELIHOODS[entry.likelihood]}, in nats.${cut}${fixedNoise}`;
+  const kind =
+    manifest.integers && entry.likelihood === "exact" ? "an exact log-probability" : LIKELIHOODS[entry.likelihood];
+  return `log_prob is ${kind}, in nats.${cut}${fixedNoise}`;
 }
 
 /** In one sentence what p-values are by, or why there are none. */

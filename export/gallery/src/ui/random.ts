@@ -1,4 +1,4 @@
-/** Standard normal numbers from a seed. */
+/** Standard normal and logistic numbers from a seed. */
 
 export class Random {
   private state: number;
@@ -16,6 +16,13 @@ export class Random {
     t = Math.imul(t, 0x735a2d97);
     t ^= t >>> 15;
     return ((t >>> 0) + 0.5) / 4294967296;
+  }
+
+  logistic(n: number): Float32Array {
+    return Float32Array.from({ length: n }, () => {
+      const u = this.uniform();
+      return Math.log(u) - Math.log1p(-u);
+    });
   }
 
   normal(n: number, deviation = 1): Float32Array {
