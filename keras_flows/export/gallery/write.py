@@ -45,7 +45,8 @@ def to_gallery(
     Each preset is exported to ONNX, compared with its flow as `to_onnx` does, and put beside the
     built site with what its panel shows: points of the data, test images, rows. Any static host
     serves the folder, and no special headers are needed. Presets are flows on the plane, flows on
-    grey images with no context but a label, and flows on tables; docs/gallery.md says what is shown of each.
+    grey images with no context but a label, and flows on tables; docs/gallery.md says what is shown
+    of each.
 
     Args:
         presets: Names of entries of the zoo, folders or addresses, as `keras_flows.zoo.load` takes
