@@ -148,13 +148,15 @@ class FlowDetector(BaseEstimator):
             X: Rows of numbers, `(n, columns)`, as in all methods.
 
         Returns:
-            Array `(n,)`, of numbers rounded to float32, in which they are compared.
+            Array `(n,)`, of numbers rounded to float32, in which they are compared. A row outside
+            of the range of a column, whose log_prob is −∞, has the largest number of float32, as
+            measures of scikit-learn take no infinity.
 
         Raises:
             ValueError: If X is not of the columns that the detector was fitted to, or holds
                 anything but finite numbers.
         """
-        return self._scores(self._rows(X))
+        return np.minimum(self._scores(self._rows(X)), np.finfo(np.float32).max)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """1 for rows whose score is above `threshold_`, 0 for the others, `(n,)`.
