@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 # What tf2onnx converts flows to; above 18 it converts nothing.
 _OPSETS = range(13, 19)
+# Passes of tf2onnx that find nothing in the graph of a flow, and go through all of it each time.
+_IDLE = {
+    "remove_redundant_upsample",
+    "const_dequantize_optimizer",
+    "global_pool_optimizer",
+    "q_dq_optimizer",
+    "einsum_optimizer",
+}
 
 
 def to_onnx(
@@ -164,7 +172,7 @@ def _convert(endpoint, name, opset):
     """The ONNX model of an endpoint with all its outputs."""
     import tf2onnx
 
-    with _tf2onnx_errors() as errors, _without_copies():
+    with _tf2onnx_errors() as errors, _without_copies(), _without_idle_passes():
         try:
             model, _ = tf2onnx.convert.from_function(
                 endpoint.function, list(endpoint.inputs.values()), opset=opset
@@ -209,6 +217,19 @@ def _without_copies():
         del os.environ[name]
         if before is not None:
             os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _without_idle_passes():
+    """Leaves out passes of tf2onnx, which takes a choice of them for Keras models only."""
+    from tf2onnx import optimizer
+
+    passes = optimizer._optimizers
+    optimizer._optimizers = {name: make for name, make in passes.items() if name not in _IDLE}
+    try:
+        yield
+    finally:
+        optimizer._optimizers = passes
 
 
 def _select(model, endpoint, outputs):

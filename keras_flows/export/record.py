@@ -70,7 +70,8 @@ def record(flow, exported, noise_values):
                 for key, value in {**inputs, **outputs}.items():
                     recorded[f"{name}/{kind}/{key}"] = value
                 if kind == "samples" and not graph.draws:
-                    nudges = _nudges(endpoint, inputs, np.random.default_rng(1), _exact(flow))
+                    rng = np.random.default_rng(1)
+                    nudges = _nudges(endpoint, inputs, outputs, rng, _exact(flow))
                     for key, errors in nudges.items():
                         recorded[f"{name}/rounding/{key}"] = np.max(errors)
     return recorded
@@ -149,23 +150,23 @@ def _steady(endpoint, inputs, rng, exact):
         rng: A NumPy generator.
         exact: The names of inputs that are not changed, such as integers.
     """
-    errors = _nudges(endpoint, inputs, rng, exact).values()
+    errors = _nudges(endpoint, inputs, call(endpoint, inputs), rng, exact).values()
     return np.max(list(errors), axis=0) <= 0.1 * TOLERANCE
 
 
-def _nudges(endpoint, inputs, rng, exact):
+def _nudges(endpoint, inputs, expected, rng, exact):
     """How far a change of the inputs in their last bit takes the outputs.
 
     Args:
         endpoint: An endpoint.
         inputs: See `_steady`.
+        expected: The outputs on the inputs.
         rng: A NumPy generator.
         exact: See `_steady`.
 
     Returns:
         Dictionary from output to the largest `relative_error` of each example, `(n,)`.
     """
-    expected = call(endpoint, inputs)
     errors = {name: np.zeros(len(value)) for name, value in expected.items()}
     for _ in range(NUDGES):
         nudged = {name: x if name in exact else _nudged(x, rng) for name, x in inputs.items()}

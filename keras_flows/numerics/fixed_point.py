@@ -179,29 +179,25 @@ def newton(
     tolerance = atol + rtol * _largest(y)
     batch = tf.shape(y)[:1]
 
-    def evaluate(x, pick):
-        g, jacobian = value_and_jacobian(x, pick)
-        residual = pick(y) - x - g
-        return residual, solve_identity_plus(jacobian, residual)
-
     def step(i, pick, done, x, residual, move, must_take, iterations):
         tried = x + move
-        new_residual, newton_move = evaluate(tried, pick)
+        g, jacobian = value_and_jacobian(tried, pick)
+        new_residual = pick(y) - tried - g
+        newton_move = solve_identity_plus(jacobian, new_residual)
         better = tf.norm(new_residual, axis=1) <= 0.9 * tf.norm(residual, axis=1)
         take = tf.logical_or(better, must_take)
         x = tf.where(take[:, None], tried, x)
         # After a refused Newton step, the next one is the fixed point's.
         move = tf.where(take[:, None], newton_move, residual)
         residual = tf.where(take[:, None], new_residual, residual)
-        iterations = tf.zeros_like(iterations) + i + 1
         converged = _largest(residual) <= pick(tolerance)
-        return converged, x, residual, move, tf.logical_not(take), iterations
+        return converged, x, residual, move, tf.logical_not(take), tf.zeros_like(iterations) + i
 
-    residual, move = evaluate(y, _all)
-    converged = _largest(residual) <= tolerance
-    never, none = tf.zeros(batch, tf.bool), tf.zeros(batch, tf.int32)
-    start = (converged, y, residual, move, never, none)
-    converged, x, residual, move, _, iterations = _loop(max_iterations, step, start, False)
+    # The first step stays at y: with an evaluation of its own before the loop, what a graph has to
+    # hold would be twice as large.
+    never, none, zero = tf.zeros(batch, tf.bool), tf.zeros(batch, tf.int32), tf.zeros_like(y)
+    start = (never, y, zero, zero, tf.logical_not(never), none)
+    converged, x, residual, move, _, iterations = _loop(max_iterations + 1, step, start, False)
     # The next step is known already, and takes the error down to that of rounding.
     return Inversion(x + move, iterations, converged, _largest(residual))
 
