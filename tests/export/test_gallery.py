@@ -170,6 +170,19 @@ def test_images_that_are_not_at_hand(monkeypatch):
     assert shown["labels_of_images"] == [i % 3 for i in range(images.SHOWN)]
 
 
+def test_images_are_read_as_in_training(monkeypatch):
+    asked = {}
+
+    def read(name, **given):
+        asked.update(given)
+        raise FileNotFoundError(f"{name} is not at /data.")
+
+    monkeypatch.setattr(images.data, "images", read)
+    images.describe(square(), metadata(images="mnist", resize=32), None, "/data")
+    expected = {"split": "test", "data_dir": "/data", "bits": 4, "resize": 32, "labels": False}
+    assert asked == expected
+
+
 @pytest.mark.slow
 def test_images_are_scored_given_their_labels(tmp_path):
     pytest.importorskip("onnxruntime")

@@ -27,7 +27,12 @@ def describe(flow, metadata, folder, data_dir):
     else:
         try:
             test = data.images(
-                name, split="test", data_dir=data_dir, bits=flow.bits, labels=labelled(flow)
+                name,
+                split="test",
+                data_dir=data_dir,
+                bits=flow.bits,
+                resize=made.get("resize"),
+                labels=labelled(flow),
             )
         except (FileNotFoundError, ImportError) as error:
             missing = f"The test images are not at hand, and there is no percentile: {error}"
