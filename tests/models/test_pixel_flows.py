@@ -32,11 +32,20 @@ FLOWS = {
     "two_streams": lambda shape: PixelCNNPlusPlus(
         shape, 2, 1, 1, components=2, bits=2, dtype="float64"
     ),
+    "features": lambda shape: PixelCNN(
+        shape, **SMALL, bits=2, fourier_features=True, dtype="float64"
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    "name", ["categorical", "mixture", pytest.param("two_streams", marks=pytest.mark.slow)]
+    "name",
+    [
+        "categorical",
+        "mixture",
+        pytest.param("two_streams", marks=pytest.mark.slow),
+        pytest.param("features", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("shape", [(2, 2, 1), (1, 1, 3)])
 def test_probabilities_of_all_images_sum_to_one(name, shape):
@@ -54,6 +63,12 @@ def test_probabilities_of_all_images_sum_to_one(name, shape):
 NETWORKS = {
     "masked": lambda shape: MaskedConvNetwork(shape, 6, 6, 2, 6, 3, dtype="float64"),
     "streams": lambda shape: StreamNetwork(shape, 6, 4, 1, 2, bits=3, dtype="float64"),
+    "masked, features": lambda shape: MaskedConvNetwork(
+        shape, 6, 6, 2, 6, 3, fourier_bits=3, dtype="float64"
+    ),
+    "streams, features": lambda shape: StreamNetwork(
+        shape, 6, 4, 1, 2, bits=3, fourier_features=True, dtype="float64"
+    ),
 }
 
 
@@ -72,7 +87,7 @@ def test_the_jacobian_is_triangular(name, colours):
     assert not np.triu(sees).any()
     # All of what is before it within reach, the colours of its own pixel too.
     reach = np.tril(np.ones((n, n), bool), -1)
-    if name == "masked":
+    if name.startswith("masked"):
         reach &= np.abs(np.subtract.outer(*[np.arange(n) // (4 * colours)] * 2)) <= 3
     assert (sees | ~reach).mean() > 0.85
     assert sees[-1].reshape(shape)[-1, -1].sum() == colours - 1

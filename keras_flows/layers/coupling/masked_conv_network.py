@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.layers.coupling.fourier_features import count, fourier_features
 from keras_flows.layers.coupling.padded_convolution import MaskedConv
 from keras_flows.layers.coupling.raster_network import RasterNetwork
 
@@ -36,6 +37,8 @@ class MaskedConvNetwork(RasterNetwork):
             sample beyond the data then leads no later pixel astray.
         context_size: Size of the context, which shifts what the first convolution makes; None for a
             network without context.
+        fourier_bits: Bits of the integers that the input stands for, as numbers from -1 to 1, if
+            their `fourier_features` are seen; None for the input as it is.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -52,6 +55,7 @@ class MaskedConvNetwork(RasterNetwork):
         side: int = 3,
         bound: float | None = None,
         context_size: int | None = None,
+        fourier_bits: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(event_shape, parameters, context_size, **kwargs)
@@ -64,12 +68,15 @@ class MaskedConvNetwork(RasterNetwork):
         if bound is not None:
             checks.positive(bound, "bound")
         self.width, self.head, self.first_side, self.side = width, head, first, side
-        self.bound = bound
+        if fourier_bits is not None:
+            checks.bits(fourier_bits)
+        self.bound, self.fourier_bits = bound, fourier_bits
         colours = self.event_shape[-1]
         pixel, wide, narrow, last = (
             np.arange(n) % colours for n in (colours, 2 * width, width, head)
         )
-        self.first = self._conv(first, pixel, wide, own=False)
+        seen = np.tile(pixel, count(fourier_bits))
+        self.first = self._conv(first, seen, wide, own=False)
         self.blocks = [
             [
                 self._conv(1, wide, narrow),
@@ -95,7 +102,8 @@ class MaskedConvNetwork(RasterNetwork):
     ) -> tf.Tensor:
         if self.bound is not None:
             x = tf.clip_by_value(x, -self.bound, self.bound)
-        h = self._shifted(self.first(x), self.context_layer, context)
+        h = self.first(fourier_features(x, self.fourier_bits))
+        h = self._shifted(h, self.context_layer, context)
         for block in self.blocks:
             y = h
             for conv in block:
@@ -114,4 +122,5 @@ class MaskedConvNetwork(RasterNetwork):
             "first": self.first_side,
             "side": self.side,
             "bound": self.bound,
+            "fourier_bits": self.fourier_bits,
         }

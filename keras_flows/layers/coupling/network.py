@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_flows import checks
 from keras_flows.layers.coupling.batch_norm import BatchNorm
 from keras_flows.layers.coupling.convolution import convolution
+from keras_flows.layers.coupling.fourier_features import count, fourier_features
 from keras_flows.layers.coupling.gated_dense_block import GatedDenseBlock
 from keras_flows.layers.coupling.nystrom_attention import NystromAttention
 from keras_flows.layers.coupling.residual_network import given
@@ -137,6 +138,8 @@ class CouplingNetwork(keras.layers.Layer):
         blocks: Layers that keep the number of channels, such as `DenseAttentionBlock` and
             `ResidualDenseBlock`.
         context_size: Channels of the context; None for a network without context.
+        fourier_bits: Bits of the integers that the input stands for, as numbers from -1 to 1, if
+            their `fourier_features` are seen; None for the input as it is.
     """
 
     def __init__(
@@ -145,19 +148,24 @@ class CouplingNetwork(keras.layers.Layer):
         width: int,
         blocks: Iterable[keras.layers.Layer],
         context_size: int | None = None,
+        fourier_bits: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         checks.count(filters, "filters")
         checks.count(width, "width")
+        if fourier_bits is not None:
+            checks.bits(fourier_bits)
         self.filters, self.width, self.context_size = filters, width, context_size
+        self.fourier_bits = fourier_bits
         self.blocks = list(blocks)
         self.first = convolution(width, 1, self.dtype_policy)
         self.last = convolution(filters, 1, self.dtype_policy, zeros=True)
 
     def build(self, input_shape: tuple) -> None:
         *positions, channels = input_shape
-        self.first.build((*positions, channels + (self.context_size or 0)))
+        seen = channels * count(self.fourier_bits) + (self.context_size or 0)
+        self.first.build((*positions, seen))
         for block in self.blocks:
             checks.build_once(block, (*positions, self.width))
         self.last.build((*positions, self.width))
@@ -166,6 +174,7 @@ class CouplingNetwork(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, context: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
+        x = fourier_features(x, self.fourier_bits)
         y = self.first(with_context(x, context, self.context_size))
         for block in self.blocks:
             y = block(y, training=training)
@@ -181,6 +190,7 @@ class CouplingNetwork(keras.layers.Layer):
             "width": self.width,
             "blocks": [keras.saving.serialize_keras_object(block) for block in self.blocks],
             "context_size": self.context_size,
+            "fourier_bits": self.fourier_bits,
         }
 
     @classmethod

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_flows import checks
+from keras_flows.layers.coupling.fourier_features import count, fourier_features
 from keras_flows.layers.coupling.padded_convolution import (
     WeightNormConv,
     WeightNormUpsampling,
@@ -97,6 +98,7 @@ class StreamNetwork(RasterNetwork):
         scales: Number of resolutions.
         bits: Of the integers that the input stands for, between -1 and 1.
         context_size: Size of the context; None for a network without context.
+        fourier_features: Whether the network sees the `fourier_features` of the integers.
 
     Raises:
         ValueError: If an argument is out of range, or the sides do not fit.
@@ -111,12 +113,14 @@ class StreamNetwork(RasterNetwork):
         scales: int = 3,
         bits: int = 8,
         context_size: int | None = None,
+        fourier_features: bool = False,
         **kwargs: Any,
     ):
         super().__init__(event_shape, parameters, context_size, **kwargs)
         checks.count(blocks, "blocks")
         checks.count(scales, "scales")
         checks.bits(bits)
+        checks.flag(fourier_features, "fourier_features")
         widths = list(width) if isinstance(width, Sequence) else [width] * scales
         checks.counts(widths, "width, the channels at every resolution,")
         if len(widths) != scales:
@@ -133,6 +137,7 @@ class StreamNetwork(RasterNetwork):
                 f"component; got {parameters}."
             )
         self.widths, self.blocks, self.scales, self.bits = widths, blocks, scales, bits
+        self.fourier_bits = bits if fourier_features else None
         self.components = parameters // 3
         # The pairs of a colour and one before it.
         self.pairs = [(i, j) for i in range(colours) for j in range(i)]
@@ -165,7 +170,7 @@ class StreamNetwork(RasterNetwork):
         batch, *sides, colours = input_shape
         widths = self.widths
         for conv in (self.first_up, self.first_row, self.first_column):
-            conv.build((batch, *sides, colours + 1))
+            conv.build((batch, *sides, colours * count(self.fourier_bits) + 1))
         for i, channels in enumerate(widths):
             shape = (batch, *(side // 2**i for side in sides), channels)
             for pair in (*self.down[i], *self.up[i]):
@@ -182,6 +187,7 @@ class StreamNetwork(RasterNetwork):
 
     def _streams(self, x, context):
         """What the last convolution sees: the second stream, after both ways."""
+        x = fourier_features(x, self.fourier_bits)
         x = tf.concat([x, tf.ones_like(x[..., :1])], axis=-1)
         u = _from_above(self.first_up(x))
         left = _from_above(self.first_row(x)) + _from_left(self.first_column(x))
@@ -224,6 +230,7 @@ class StreamNetwork(RasterNetwork):
             "blocks": self.blocks,
             "scales": self.scales,
             "bits": self.bits,
+            "fourier_features": self.fourier_bits is not None,
         }
 
 

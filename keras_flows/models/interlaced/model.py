@@ -39,14 +39,15 @@ class InterlacedFlow(ModelFlow):
 
     The map is one of integers, and log_prob is exact: `output` is `"categorical"`, the
     probabilities of the levels, or `"mixture"`, a discretized mixture of logistics. All that a
-    network sees are data, none of it latents, and every number is mapped once: a network for each
-    of a few groups of pixels does what many couplings do in turn in other flows. log_prob takes
-    one pass, and so does decoding but for the smallest image, which takes a pass for each number
-    of it at most.
+    network sees are data, none of it latents, with their Fourier features; and every number is
+    mapped once: a network for each of a few groups of pixels does what many couplings do in turn in
+    other flows. log_prob takes one pass, and so does decoding but for the smallest image, which
+    takes a pass for each number of it at most.
 
     Sources: Reed et al. 2017, *Parallel Multiscale Autoregressive Density Estimation*, for the
     order; van den Oord et al. 2016, *Pixel Recurrent Neural Networks*, and Salimans et al. 2017,
-    *PixelCNN++*, for the distributions.
+    *PixelCNN++*, for the distributions; Kingma et al. 2021, *Variational Diffusion Models*, for the
+    features.
 
     >>> flow = kf.models.InterlacedFlow((28, 28, 1), widths=(16, 32), blocks=2)
 
@@ -101,6 +102,7 @@ class InterlacedFlow(ModelFlow):
             head=2 * top_width,
             bound=1.01,  # beyond all levels: at its ends the gradient of a clip is not defined
             context_size=size,
+            fourier_bits=bits,
             dtype=policy,
         )
         # From the smallest image, which is inside all others.
@@ -108,7 +110,9 @@ class InterlacedFlow(ModelFlow):
         for inside in reversed(list(widths)):
             for before in range(channels, 4 * channels):
                 made = [ResidualConvolution(dtype=policy) for _ in range(blocks)]
-                network = CouplingNetwork(map.parameters, inside, made, size, dtype=policy)
+                network = CouplingNetwork(
+                    map.parameters, inside, made, size, fourier_bits=bits, dtype=policy
+                )
                 coupling = Coupling(FeatureMask([before]), network, map, dtype=policy)
                 rest = [coupling, FactorOut(Chain(rest, dtype=policy), leaving=1, dtype=policy)]
             order = positions_first(channels, _ORDER)

@@ -7,10 +7,11 @@ from keras_flows.training.recipe import CosineDecay, ImageData, Optimizer, Recip
 _MNIST: dict[str, Any] = {
     "model": "InterlacedFlow",
     "batch_size": 16,
+    "jit_compile": True,
     "optimizer": Optimizer("Adam", {"beta_2": 0.99}),
-    "ema": 0.998,
-    "report_every": 500,
-    "samples_every": 100,
+    "ema": 0.999,
+    "report_every": 2_000,
+    "samples_every": 4,
     "validation_examples": 500,
 }
 _SIZES: dict[str, Any] = {"widths": [32, 48], "blocks": 3}
@@ -20,8 +21,8 @@ RECIPES = {
         summary="Couplings from coarse to fine pixels of MNIST, the coarsest 49 autoregressive.",
         arguments=_SIZES,
         data=ImageData("mnist"),
-        steps=2_000,
-        schedule=CosineDecay(learning_rate=3e-3, warmup_steps=200),
+        steps=32_000,
+        schedule=CosineDecay(learning_rate=3e-3, warmup_steps=500),
         **_MNIST,
     ),
     "interlaced_mnist_labels": Recipe(
@@ -34,8 +35,8 @@ RECIPES = {
             },
         },
         data=ImageData("mnist", labels=True),
-        steps=2_500,
-        schedule=CosineDecay(learning_rate=3e-3, warmup_steps=200),
+        steps=24_000,
+        schedule=CosineDecay(learning_rate=3e-3, warmup_steps=500),
         **_MNIST,
     ),
 }

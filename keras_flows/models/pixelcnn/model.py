@@ -90,6 +90,7 @@ class PixelCNN(_PixelFlow):
         output: See above.
         components: Of the mixtures, 10 by default.
         bits: Number of bits of an integer.
+        fourier_features: Whether the network sees, beside every integer, its Fourier features.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: `"float32"` or `"float64"`.
@@ -110,6 +111,7 @@ class PixelCNN(_PixelFlow):
         output: str = "categorical",
         components: int | None = None,
         bits: int = 8,
+        fourier_features: bool = False,
         context_shape: tuple[int, ...] | None = None,
         context_embedding: keras.layers.Layer | None = None,
         dtype: str | keras.DTypePolicy | None = None,
@@ -117,6 +119,7 @@ class PixelCNN(_PixelFlow):
     ):
         policy = keras.dtype_policies.get(dtype)
         map = elementwise_map(output, components, bits)
+        checks.flag(fourier_features, "fourier_features")
         network = MaskedConvNetwork(
             event_shape,
             map.parameters,
@@ -126,6 +129,7 @@ class PixelCNN(_PixelFlow):
             first,
             bound=1.01,  # beyond all levels: at its ends the gradient of a clip is not defined
             context_size=checks.context_size(context_shape, context_embedding),
+            fourier_bits=bits if fourier_features else None,
             dtype=policy,
         )
         super().__init__(map, network, bits, context_shape, context_embedding, policy, **kwargs)
@@ -154,6 +158,7 @@ class PixelCNNPlusPlus(_PixelFlow):
         output: See above.
         components: Of the mixtures, 10 by default.
         bits: Number of bits of an integer.
+        fourier_features: Whether the network sees, beside every integer, its Fourier features.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: `"float32"` or `"float64"`.
@@ -173,6 +178,7 @@ class PixelCNNPlusPlus(_PixelFlow):
         output: str = "mixture",
         components: int | None = None,
         bits: int = 8,
+        fourier_features: bool = False,
         context_shape: tuple[int, ...] | None = None,
         context_embedding: keras.layers.Layer | None = None,
         dtype: str | keras.DTypePolicy | None = None,
@@ -195,6 +201,7 @@ class PixelCNNPlusPlus(_PixelFlow):
             scales,
             bits,
             context_size=checks.context_size(context_shape, context_embedding),
+            fourier_features=fourier_features,
             dtype=policy,
         )
         super().__init__(map, network, bits, context_shape, context_embedding, policy, **kwargs)
