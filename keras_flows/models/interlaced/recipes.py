@@ -35,7 +35,7 @@ RECIPES = {
             },
         },
         data=ImageData("mnist", labels=True),
-        steps=24_000,
+        steps=12_000,
         schedule=CosineDecay(learning_rate=3e-3, warmup_steps=500),
         **_MNIST,
     ),
