@@ -23,6 +23,10 @@ from keras_flows.files import UNREADABLE
 # How often an input is changed in its last bit, to see which outputs that changes visibly.
 NUDGES = 3
 
+# By how many last bits of 1 latents of integers are moved: what rounding makes of their edges, as
+# logits are up to some tens.
+_EDGE = 32
+
 
 def record(flow, exported, noise_values):
     """Inputs of every kind, with the flow's outputs on them.
@@ -31,7 +35,8 @@ def record(flow, exported, noise_values):
     `extreme` (zeros, and numbers from 1e-30 to ±1e3, contexts included). Noise is standard normal,
     in encoding extreme data that of the graphs that hold theirs, and labels are uniform. Extreme
     inputs are left out where the flow's own numbers hang on their last bit: they are no right
-    answer to compare with.
+    answer to compare with. So are samples of integers where a latent lies on the edge between two
+    of them, and the rest of the image hangs on which it is; others are there twice instead.
 
     A third kind, `rounding`, has for each output on the samples how far a change of the inputs in
     their last bit takes it, as a `relative_error`. An export adds its numbers up in another order,
@@ -53,14 +58,15 @@ def record(flow, exported, noise_values):
     made = {one.graph.recorded: one for one in exported.values()}
     recorded = {}
     with full_precision():
-        given = _inputs(flow, exported, noise_values, np.random.default_rng(0))
+        given, decoded = _inputs(flow, exported, noise_values, np.random.default_rng(0))
         for name in sorted(made):
             graph, endpoint = made[name]
             for kind in KINDS:
                 inputs = select(given, name, kind)
                 if not inputs:
                     continue
-                outputs = call(endpoint, inputs)
+                known = (name, kind) == ("decode", "samples")
+                outputs = decoded[0] if known else call(endpoint, inputs)
                 bad = [output for output, value in outputs.items() if not np.isfinite(value).all()]
                 if bad and kind == "samples":
                     raise ExportError(
@@ -71,19 +77,17 @@ def record(flow, exported, noise_values):
                     recorded[f"{name}/{kind}/{key}"] = value
                 if kind == "samples" and not graph.draws:
                     rng = np.random.default_rng(1)
-                    nudges = _nudges(endpoint, inputs, outputs, rng, _exact(flow))
+                    nudges = decoded[1] if known else _nudges(flow, endpoint, inputs, outputs, rng)
                     for key, errors in nudges.items():
                         recorded[f"{name}/rounding/{key}"] = np.max(errors)
     return recorded
 
 
-def _exact(flow):
-    """The names of the inputs that are integers, and are not changed."""
-    return ("x",) if flow.transform.dequantizes else ()
-
-
 def _inputs(flow, exported, noise_values, rng):
-    """The inputs of every name and kind, keyed as in `record`."""
+    """The inputs of every name and kind, keyed as in `record`, and what decoding makes of samples.
+
+    The latter are its outputs and its `_nudges`.
+    """
     dtype, inputs = flow.compute_dtype, {}
     encode, decode = (_endpoint(flow, exported, name) for name in ("encode", "decode"))
 
@@ -108,10 +112,21 @@ def _inputs(flow, exported, noise_values, rng):
         n = len(z)
         context = _context(flow, encode, rng, n, kind)
         to_decode = {"z": z, **context, **noise(decode, n)}
-        x = call(decode, to_decode)["x"]
+        outputs = call(decode, to_decode)
+        x = outputs["x"]
         if kind == "samples":
             if np.isnan(x).any():
                 flow.decode(z, context.get("context"), seed=0)  # raises, and says why
+            nudges = _nudges(flow, decode, to_decode, outputs, np.random.default_rng(1))
+            if flow.transform.dequantizes:
+                kept = np.flatnonzero(nudges["x"] <= _level(flow))
+                if len(kept):
+                    rows = kept[np.arange(n) % len(kept)]
+                    to_decode, outputs, nudges, context = (
+                        _rows(data, rows) for data in (to_decode, outputs, nudges, context)
+                    )
+                    x = outputs["x"]
+            decoded = outputs, nudges
             points = rng.standard_normal((n, len(flow.blocks), *flow.event_shape)).astype(dtype)
             put(kind, {"points": points, **context})
             seed = np.array([1, 2], np.int32)
@@ -122,11 +137,11 @@ def _inputs(flow, exported, noise_values, rng):
         if kind == "extreme":
             if noise_values is not None:
                 to_encode["noise"] = noise_values.repeat(n, axis=0)
-            to_encode = _rows(to_encode, _steady(encode, to_encode, rng, _exact(flow)))
-            to_decode = _rows(to_decode, _steady(decode, to_decode, rng, ()))
+            to_encode = _rows(to_encode, _steady(flow, encode, to_encode, rng))
+            to_decode = _rows(to_decode, _steady(flow, decode, to_decode, rng))
         put(kind, to_encode)
         put(kind, to_decode)
-    return inputs
+    return inputs, decoded
 
 
 def _endpoint(flow, exported, name):
@@ -137,39 +152,54 @@ def _endpoint(flow, exported, name):
 
 
 def _rows(data, kept):
-    """Those rows of every array; nothing if there are none."""
-    return {name: value[kept] for name, value in data.items()} if kept.any() else {}
+    """Those rows of every array, by booleans or indices; nothing if there are none."""
+    chosen = {name: value[kept] for name, value in data.items()}
+    return chosen if all(len(value) for value in chosen.values()) else {}
 
 
-def _steady(endpoint, inputs, rng, exact):
+def _steady(flow, endpoint, inputs, rng):
     """Of which examples the outputs do not hang on the last bit of the inputs: booleans `(n,)`.
 
     Args:
+        flow: The flow, whose data, where they are integers, are not changed.
         endpoint: An endpoint.
         inputs: Its inputs, floating-point numbers except for labels.
         rng: A NumPy generator.
-        exact: The names of inputs that are not changed, such as integers.
     """
-    errors = _nudges(endpoint, inputs, call(endpoint, inputs), rng, exact).values()
-    return np.max(list(errors), axis=0) <= 0.1 * TOLERANCE
+    errors = _nudges(flow, endpoint, inputs, call(endpoint, inputs), rng)
+    integers = flow.transform.dequantizes and "z" in inputs
+    limits = {"x": _level(flow)} if integers else {}
+    return np.all(
+        [error <= limits.get(name, 0.1 * TOLERANCE) for name, error in errors.items()], axis=0
+    )
 
 
-def _nudges(endpoint, inputs, expected, rng, exact):
+def _level(flow):
+    """Below the `relative_error` of two levels: an image that ends in a floor may be one off."""
+    return 1.9 / (2.0**flow.bits - 1.0)
+
+
+def _nudges(flow, endpoint, inputs, expected, rng):
     """How far a change of the inputs in their last bit takes the outputs.
 
     Args:
+        flow: See `_steady`.
         endpoint: An endpoint.
         inputs: See `_steady`.
         expected: The outputs on the inputs.
         rng: A NumPy generator.
-        exact: See `_steady`.
 
     Returns:
         Dictionary from output to the largest `relative_error` of each example, `(n,)`.
     """
     errors = {name: np.zeros(len(value)) for name, value in expected.items()}
-    for _ in range(NUDGES):
-        nudged = {name: x if name in exact else _nudged(x, rng) for name, x in inputs.items()}
+    integers = flow.transform.dequantizes
+    for i in range(NUDGES):
+        nudged = {
+            name: x if integers and name == "x" else _nudged(x, rng) for name, x in inputs.items()
+        }
+        if integers and "z" in inputs:
+            nudged["z"] = _moved(inputs["z"], (1.0, -1.0, rng.choice([-1.0, 1.0]))[i])
         for name, got in call(endpoint, nudged).items():
             pairs = zip(got, expected[name], strict=True)
             found = [relative_error(a[None], b[None]) for a, b in pairs]
@@ -182,6 +212,16 @@ def _nudged(x, rng):
     if not np.issubdtype(x.dtype, np.floating):
         return x
     return x * (1.0 + np.finfo(x.dtype).eps * rng.choice([-1.0, 1.0], x.shape)).astype(x.dtype)
+
+
+def _moved(z, sign):
+    """Latents of integers moved by a few last bits of 1, all up or all down.
+
+    Between which edges a latent lies is a comparison with a number of the network, whose rounding
+    is of this size wherever the latent is, at zero too.
+    """
+    step = _EDGE * np.finfo(z.dtype).eps * np.maximum(np.abs(z), 1.0)
+    return (z + sign * step).astype(z.dtype)
 
 
 def call(endpoint, inputs):

@@ -30,3 +30,29 @@ def test_a_flow_that_makes_nan_of_its_own_samples_is_not_recorded():
     exported["encode"] = exported["encode"]._replace(endpoint=encode._replace(function=function))
     with pytest.raises(ExportError, match="NaN or infinity in encode: z"):
         record.record(flow, exported, None)
+
+
+def test_latents_on_the_edge_of_an_integer_are_left_out():
+    steps = [kf.transforms.UniformDequantization(8), kf.transforms.Logit()]
+    flow = kf.Flow(kf.transforms.Chain(steps), (2,))
+    exported = graphs.of(flow, "onnx", None, names=["encode", "decode"])
+    decode = exported["decode"].endpoint
+
+    def jumps(*inputs):
+        # All of the image hangs on whether the first latent is above zero, or above 1.
+        up = tf.cast(inputs[0][:, :1] >= 0.0, tf.float32) + tf.cast(
+            inputs[0][:, :1] >= 1.0, tf.float32
+        )
+        return {"x": tf.repeat(100.0 * up, 2, axis=1)}
+
+    function = tf.function(jumps, list(decode.inputs.values()), autograph=False)
+    exported["decode"] = exported["decode"]._replace(endpoint=decode._replace(function=function))
+    recorded = record.record(flow, exported, None)
+    first = recorded["decode/extreme/z"][:, 0]
+    assert len(first) and (np.abs(first) > 1e-3).all() and (np.abs(first - 1.0) > 1e-3).all()
+    assert (np.abs(record._extremes((2,))[:, 0]) <= 1e-3).any()
+    # Samples are as many as ever, none of them on an edge.
+    samples = recorded["decode/samples/z"][:, 0]
+    assert len(samples) == len(recorded["encode/samples/x"]) and (np.abs(samples) > 4e-6).all()
+    np.testing.assert_array_equal(recorded["decode/samples/x"], recorded["encode/samples/x"])
+    assert recorded["decode/rounding/x"] == 0.0
