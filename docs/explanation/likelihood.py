@@ -78,7 +78,9 @@ for terms in (1, 2, 5):
     biased = with_estimator(kf.numerics.PowerSeries(terms))
     errors = (biased.log_prob_draws(x, num_probes=40, seed=0).numpy() - truth).mean(0)
     spread = errors.std() / np.sqrt(len(errors))
-    print(f"{biased.likelihood}, {terms} term{'s'[terms == 1 :]}: off by {errors.mean():+.3f} ± {spread:.3f} nats")
+    print(
+        f"{biased.likelihood}, {terms} term{'s'[terms == 1 :]}: off by {errors.mean():+.3f} ± {spread:.3f} nats"
+    )
 
 # %% [markdown]
 # This flow on the plane needs two terms; images, and blocks with a Lipschitz constant near one, need many
