@@ -70,7 +70,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
         );
       }
       flows.push(new ImageFlow(other));
-      if (flows[0].label < (other.entry.labels ?? 0)) flows[1].label = flows[0].label;
+      give(flows[0].label);
       results.push(new Result(flows[1]));
       scores.append(results[1].element);
       factsPlace.append(facts(other, other.entry.calibration));
