@@ -8,6 +8,7 @@ _MNIST: dict[str, Any] = {
     "model": "InterlacedFlow",
     "batch_size": 16,
     "jit_compile": True,
+    "schedule": CosineDecay(learning_rate=3e-3, warmup_steps=500),
     "optimizer": Optimizer("Adam", {"beta_2": 0.99}),
     "ema": 0.999,
     "report_every": 2_000,
@@ -22,7 +23,6 @@ RECIPES = {
         arguments=_SIZES,
         data=ImageData("mnist"),
         steps=32_000,
-        schedule=CosineDecay(learning_rate=3e-3, warmup_steps=500),
         **_MNIST,
     ),
     "interlaced_mnist_labels": Recipe(
@@ -36,7 +36,6 @@ RECIPES = {
         },
         data=ImageData("mnist", labels=True),
         steps=12_000,
-        schedule=CosineDecay(learning_rate=3e-3, warmup_steps=500),
         **_MNIST,
     ),
 }
