@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_flows.errors import ExportError
-from keras_flows.export import cost, write
+from keras_flows.export import cost, shared_weights, write
 from keras_flows.export.compare import Report
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Onnx(write.Format):
             part = _select(models[function], whole, graph.outputs)
             if endpoint.noise is not None:
                 part = _with_noise(part, endpoint.noise)
+            shared_weights.share(part)
             onnx.save(part, folder / f"{name}{self.suffix}")
 
     def load(self, folder, described):
