@@ -10,8 +10,8 @@ from keras_flows.errors import ExportError
 from keras_flows.export import graphs
 
 TOLERANCE = 1e-4
-# At most so much more is given to a flow whose own numbers are rounded that much.
-ROUNDING_TOLERANCE = 1e-2
+# A flow whose own numbers are rounded that much, or more, is given ten times as much.
+MOST_ROUNDING = 1e-3
 # Of integers: the share of elements that rounding before a floor may move by one level.
 LEVEL_SHARE = 0.01
 BATCHES = (1, 7, 32)
@@ -136,10 +136,10 @@ def _check_graph(graph, loaded, manifest, kind, data, own):
 
 
 def _rounding(output, own, manifest):
-    """The own error of an output: that of the flow, or of a p-value as much as makes one rank."""
+    """The own error of an output: that of the flow, for a p-value at least a tenth of one rank."""
     if output == "p_value":
-        return 0.101 / (manifest.calibration.scores + 1)
-    return min(own.get(output, 0.0), 0.1 * ROUNDING_TOLERANCE)
+        return max(own.get(output, 0.0), 0.101 / (manifest.calibration.scores + 1))
+    return min(own.get(output, 0.0), MOST_ROUNDING)
 
 
 def _run(name, loaded, manifest, data):
@@ -168,9 +168,14 @@ def _row(title, got, expected, kind, levels, own=0.0):
         # Of a few extreme inputs, such as zeros, all may lie on the edge between two levels.
         tolerance = min(share, 1.0) if kind == "samples" else 1.0
     else:
-        measured, tolerance = relative_error(got, expected), max(TOLERANCE, 10.0 * own)
-    passed = measured <= tolerance
+        measured, tolerance = relative_error(got, expected), tolerance_of(own)
+    passed = bool(measured <= tolerance)
     return Row(title, float(f"{measured:.3g}"), float(f"{tolerance:.3g}"), passed)
+
+
+def tolerance_of(own):
+    """The `relative_error` that numbers may have where the flow's own, by rounding, is this."""
+    return max(TOLERANCE, 10.0 * own)
 
 
 @contextlib.contextmanager

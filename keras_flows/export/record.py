@@ -8,20 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 from keras_flows.errors import ExportError
-from keras_flows.export import endpoints, graphs
+from keras_flows.export import endpoints, graphs, score
 from keras_flows.export.compare import (
     BATCHES,
     KINDS,
+    MOST_ROUNDING,
     TOLERANCE,
     full_precision,
     level_error,
     relative_error,
     select,
+    tolerance_of,
 )
 from keras_flows.files import UNREADABLE
 
-# How often an input is changed in its last bit, to see which outputs that changes visibly.
-NUDGES = 3
+# How often an input is changed in its last bit, to see which outputs that changes visibly. Half of
+# the changes may not be seen where all hangs on a sign, as of extreme inputs it can.
+NUDGES = {"samples": 3, "extreme": 10}
 
 # By how many last bits of 1 latents of integers are moved: what rounding makes of their edges, as
 # logits are up to some tens.
@@ -40,7 +43,8 @@ def record(flow, exported, noise_values):
 
     A third kind, `rounding`, has for each output on the samples how far a change of the inputs in
     their last bit takes it, as a `relative_error`. An export adds its numbers up in another order,
-    and cannot be nearer to the flow than that.
+    and cannot be nearer to the flow than that. For a p-value it is a tenth of how far it moves
+    where log_prob is off by its tolerance: so many ranks lie between.
 
     Args:
         flow: A `keras_flows.Flow`.
@@ -77,9 +81,17 @@ def record(flow, exported, noise_values):
                     recorded[f"{name}/{kind}/{key}"] = value
                 if kind == "samples" and not graph.draws:
                     rng = np.random.default_rng(1)
-                    nudges = decoded[1] if known else _nudges(flow, endpoint, inputs, outputs, rng)
-                    for key, errors in nudges.items():
-                        recorded[f"{name}/rounding/{key}"] = np.max(errors)
+                    nudges = (
+                        decoded[1] if known else _nudges(flow, endpoint, inputs, outputs, rng, kind)
+                    )
+                    rounding = {key: np.max(errors) for key, errors in nudges.items()}
+                    if "p_value" in outputs:
+                        off = tolerance_of(min(rounding["log_prob"], MOST_ROUNDING))
+                        rounding["p_value"] = 0.1 * score.p_value_spread(
+                            flow.calibration, outputs["log_prob"], off
+                        )
+                    for key, error in rounding.items():
+                        recorded[f"{name}/rounding/{key}"] = error
     return recorded
 
 
@@ -119,7 +131,7 @@ def _inputs(flow, exported, noise_values, rng):
             if np.isnan(x).any():
                 flow.decode(z, context.get("context"), seed=0)  # raises, and says why
             if integers or "decode" in exported:
-                nudges = _nudges(flow, decode, to_decode, outputs, np.random.default_rng(1))
+                nudges = _nudges(flow, decode, to_decode, outputs, np.random.default_rng(1), kind)
                 kept = np.flatnonzero(_steady(flow, nudges)) if integers else []
                 if len(kept):
                     rows = kept[np.arange(n) % len(kept)]
@@ -139,9 +151,9 @@ def _inputs(flow, exported, noise_values, rng):
             if noise_values is not None:
                 to_encode["noise"] = noise_values.repeat(n, axis=0)
             encoded = call(encode, to_encode)
-            nudges = _nudges(flow, encode, to_encode, encoded, rng)
+            nudges = _nudges(flow, encode, to_encode, encoded, rng, kind)
             to_encode = _rows(to_encode, _steady(flow, nudges))
-            nudges = _nudges(flow, decode, to_decode, outputs, rng)
+            nudges = _nudges(flow, decode, to_decode, outputs, rng, kind)
             to_decode = _rows(to_decode, _steady(flow, nudges))
         put(kind, to_encode)
         put(kind, to_decode)
@@ -172,7 +184,7 @@ def _steady(flow, nudges):
     )
 
 
-def _nudges(flow, endpoint, inputs, expected, rng):
+def _nudges(flow, endpoint, inputs, expected, rng, kind):
     """How far a change of the inputs in their last bit takes the outputs.
 
     Args:
@@ -181,18 +193,23 @@ def _nudges(flow, endpoint, inputs, expected, rng):
         inputs: Its inputs, floating-point numbers except for labels.
         expected: The outputs on the inputs.
         rng: A NumPy generator.
+        kind: That of the inputs.
 
     Returns:
         Dictionary from output to the largest `relative_error` of each example, `(n,)`.
     """
     errors = {name: np.zeros(len(value)) for name, value in expected.items()}
     integers = flow.transform.dequantizes
-    for i in range(NUDGES):
+    for i in range(NUDGES[kind]):
         nudged = {name: _nudged(x, rng) for name, x in inputs.items()}
         if integers and "x" in inputs:
             nudged["x"] = inputs["x"]
+            if "noise" in inputs and kind == "samples":
+                noise = inputs["noise"]
+                nudged["noise"] = _moved(noise, rng.choice([-1.0, 1.0], noise.shape))
         if integers and "z" in inputs:
-            nudged["z"] = _moved(inputs["z"], (-1.0) ** i)  # all up, all down
+            z = inputs["z"]  # all up, all down, then each its own way
+            nudged["z"] = _moved(z, (1.0, -1.0)[i] if i < 2 else rng.choice([-1.0, 1.0], z.shape))
         for name, got in call(endpoint, nudged).items():
             pairs = zip(got, expected[name], strict=True)
             found = [relative_error(a[None], b[None]) for a, b in pairs]
@@ -208,10 +225,11 @@ def _nudged(x, rng):
 
 
 def _moved(z, sign):
-    """Latents of integers moved by a few last bits of 1, all up or all down.
+    """Latents or noise of integers moved by a few last bits of 1, up (sign 1) or down (-1).
 
     Between which edges a latent lies is a comparison with a number of the network, whose rounding
-    is of this size wherever the latent is, at zero too.
+    is of this size wherever the latent is, at zero too. Noise is added to integers of up to 255,
+    and rounded with them.
     """
     step = _EDGE * np.finfo(z.dtype).eps * np.maximum(np.abs(z), 1.0)
     return (z + sign * step).astype(z.dtype)

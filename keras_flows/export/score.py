@@ -64,8 +64,30 @@ def score(flow, x, context, alpha):
     log_prob = constant_log_prob(flow, x, context, calibration.seed, calibration.draws)
     made = tf.cast(_SCORES[calibration.statistic](log_prob, calibration.constants), tf.float32)
     p_value = _p_values(calibration, made)
-    flag = tf.logical_not(p_value > tf.constant(alpha, tf.float64))
+    # Not `not (p > alpha)`, of which TensorFlow's optimizer makes p <= alpha: false of NaN.
+    flag = tf.math.is_nan(p_value) | (p_value <= tf.constant(alpha, tf.float64))
     return {"log_prob": log_prob, "p_value": p_value, "flag": flag}
+
+
+def p_value_spread(calibration, log_prob, tolerance):
+    """How far p-values move where log_prob is off by as much as it may be.
+
+    Args:
+        calibration: The `Calibration` of a flow that has such a graph.
+        log_prob: Array `(n,)`.
+        tolerance: The `relative_error` that log_prob may have.
+
+    Returns:
+        A float: the largest difference, over the examples and both directions.
+    """
+
+    def p_values(log_prob):
+        made = _SCORES[calibration.statistic](tf.constant(log_prob), calibration.constants)
+        return calibration.p_values(made.numpy())
+
+    off = tolerance * np.maximum(1.0, np.abs(log_prob))
+    here = p_values(log_prob)
+    return max(np.max(np.abs(p_values(log_prob + sign * off) - here)) for sign in (-1.0, 1.0))
 
 
 def _p_values(calibration: Calibration, scores):

@@ -56,3 +56,11 @@ def test_latents_on_the_edge_of_an_integer_are_left_out():
     assert len(samples) == len(recorded["encode/samples/x"]) and (np.abs(samples) > 4e-6).all()
     np.testing.assert_array_equal(recorded["decode/samples/x"], recorded["encode/samples/x"])
     assert recorded["decode/rounding/x"] == 0.0
+
+
+def test_noise_is_rounded_with_the_integers_that_it_is_added_to():
+    # (x + u) / 256 of x about 205 is a multiple of 2⁻²⁴, which is a part of 6e-6 of a deviation.
+    steps = [kf.transforms.UniformDequantization(8), kf.transforms.Affine(0.8, 0.01)]
+    flow = kf.Flow(kf.transforms.Chain(steps), (2,))
+    recorded = record.record(flow, graphs.of(flow, "onnx", None, names=["encode"]), None)
+    assert 2e-6 < recorded["encode/rounding/z"] < 2e-5

@@ -144,7 +144,10 @@ def test_a_saved_model_has_the_signature(tmp_path):
     flow.calibration = calibrate(flow, rows(99, 1), "held out")
     kf.export.to_saved_model(flow, tmp_path / "1")
     loaded = tf.saved_model.load(str(tmp_path / "1"))
-    made = loaded.signatures["score"](x=tf.constant(rows(50, 2)))
+    x = np.concatenate([rows(50, 2), np.full((1, 2), np.nan, "float32")])
+    made = loaded.signatures["score"](x=tf.constant(x))
+    assert np.isnan(made["p_value"][-1]) and made["flag"][-1]
+    made = {key: value[:-1] for key, value in made.items()}
     expected = decide(flow, rows(50, 2), alpha=0.01)
     np.testing.assert_array_equal(made["p_value"], expected.p_value)
     np.testing.assert_array_equal(made["flag"], expected.flag)
@@ -155,3 +158,34 @@ def test_a_flow_without_calibration_has_no_such_graph(tmp_path):
     with pytest.raises(ValueError, match="no calibration"):
         kf.export.to_saved_model(plane(), tmp_path / "1", alpha=0.1)
     assert not (tmp_path / "1").exists()
+
+
+@pytest.mark.parametrize("statistic", ["log_prob", "typicality"])
+def test_a_p_value_may_be_off_by_the_ranks_within_the_tolerance_of_log_prob(statistic, tmp_path):
+    flow = plane()
+    flow.calibration = calibrate(flow, rows(20_000, 1), "many", statistic=statistic)
+    report = kf.export.to_saved_model(flow, tmp_path / "export")
+    verified = kf.export.verify(tmp_path / "export")
+    with np.load(tmp_path / "export" / "assets.extra" / "sample.npz") as recorded:
+        log_prob, p_value = (recorded[f"score/samples/{key}"] for key in ("log_prob", "p_value"))
+    # Counted here: the p-values of the log_prob that is off by 1e-4 relative, up and down.
+    held_out, n = np.asarray(flow.calibration.scores, "float64"), len(flow.calibration)
+    off = 1e-4 * np.maximum(1.0, np.abs(log_prob.astype("float64")))
+    mean = flow.calibration.constants.get("mean_log_prob", 0.0)
+    ranks = 0
+    for moved in (log_prob - off, log_prob + off):
+        made = -moved if statistic == "log_prob" else np.abs(moved - mean)
+        p = (1 + (held_out >= made[:, None]).sum(axis=1)) / (n + 1)
+        ranks = max(ranks, np.abs(p - p_value).max() * (n + 1))
+    assert ranks > 2
+    for found in (report, verified):
+        (row,) = [row for row in found.rows if row.check == "score on samples: p_value"]
+        assert row.tolerance * (n + 1) == pytest.approx(ranks, abs=1.1)
+
+
+def test_a_p_value_may_be_off_by_one_rank(tmp_path):
+    flow = plane()
+    flow.calibration = calibrate(flow, rows(300, 1), "few")
+    report = kf.export.to_saved_model(flow, tmp_path / "export")
+    (row,) = [row for row in report.rows if row.check == "score on samples: p_value"]
+    assert 1 < row.tolerance * 301 < 2.1
