@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows.layers.coupling.masked_start import masked_start
+
 _START = {
     "uniform": lambda: keras.initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform"),
     "small": lambda: keras.initializers.RandomUniform(-1e-3, 1e-3),
@@ -26,7 +28,7 @@ class Linear(keras.layers.Dense):
     def __init__(
         self, units: int, start: str = "uniform", mask: np.ndarray | None = None, **kwargs: Any
     ):
-        super().__init__(units, kernel_initializer=_START[start](), **kwargs)
+        super().__init__(units, kernel_initializer=masked_start(_START[start](), mask), **kwargs)
         self.mask = mask
 
     def build(self, input_shape: tuple) -> None:

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_flows.layers.coupling.masked_start import masked_start
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 _START = {
@@ -64,10 +66,13 @@ class PaddedConv(keras.layers.Layer):
         self.edge = edge
         self.pads = around(*size) if pads is None else pads
         self.has_bias, self.start = bias, start
+        self.mask: np.ndarray | None = None
 
     def build(self, input_shape: tuple) -> None:
         shape = (*self.size, input_shape[-1] + self.edge, self.filters)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=_START[self.start]())
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=masked_start(_START[self.start](), self.mask)
+        )
         if self.has_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.built = True
