@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the site of the gallery, export/gallery/dist, and its comparison for Node; needs Node 20.19.
+# Builds the site of the gallery, export/gallery/dist, and its comparison for Node; needs Node 20.19
+# and xz.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../export/gallery"
@@ -11,3 +12,5 @@ if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number);
 fi
 npm ci --no-audit --no-fund --loglevel=error
 npm run --silent build
+# Of its 14 MB the repository and the package keep 2; writing a gallery unpacks it.
+xz -9e --force dist/assets/*.wasm

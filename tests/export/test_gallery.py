@@ -1,9 +1,12 @@
 """The gallery: what is written for each panel, and that the built site belongs to its sources."""
 
+import atexit
+import functools
 import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 import threading
 import types
 import urllib.request
@@ -76,10 +79,10 @@ def test_chosen_graphs_are_written_and_verified(build, tmp_path):
     assert len(kf.export.verify(tmp_path / "1").rows) > len(checks)
 
 
-def square():
+def square(channels=1):
     """A flow on images that is made in no time."""
     steps = [transforms.UniformDequantization(4), transforms.Logit(), transforms.Affine(0.0, 1.5)]
-    return kf.Flow(transforms.Chain(steps), (3, 3, 1))
+    return kf.Flow(transforms.Chain(steps), (3, 3, channels))
 
 
 def labelled(labels=10):
@@ -121,8 +124,11 @@ def test_every_flow_has_its_panel(build):
     assert panels.of(plain(), "a").graphs(plain()) == ["steps", "decode"]
     assert panels.of(square(), "a").name == "images"
     assert panels.of(square(), "a").graphs(square()) == ["log_prob_fixed", "encode", "decode"]
+    assert panels.of(square(3), "a").name == "images"
     assert panels.of(labelled(), "a").name == "images"
     assert panels.of(labelled(), "a").graphs(labelled()) == ["log_prob", "encode", "decode"]
+    with pytest.raises(ExportError, match=r"the shape \(3, 3, 2\)"):
+        panels.of(square(2), "two channels")
     for name in ("wide", "conditional", "integers"):
         with pytest.raises(ExportError, match=rf"no panel for {name}: its events have the shape"):
             panels.of(build(name), name)
@@ -162,12 +168,25 @@ def test_images_that_are_not_at_hand(monkeypatch):
     shown = images.describe(square(), metadata(images="mnist"), None, None)
     assert shown["scores"] is None and shown["missing"].endswith("mnist is not at /data.")
     assert np.shape(shown["images"]) == (images.SHOWN, 9) and 0 < shown["highest"] <= 15
-    assert shown["images_are"] == "drawn from the flow"
+    assert shown["images_are"] == "drawn from the flow" and shown["size"] == [3, 3, 1]
     assert shown["base"] == {"kind": "normal", "location": None, "scale": None}
     assert shown["labels"] is None and shown["labels_of_images"] is None
     shown = images.describe(labelled(3), metadata(images="mnist"), None, None)
     assert shown["base"]["kind"] == "logistic" and shown["labels"] == 3
     assert shown["labels_of_images"] == [i % 3 for i in range(images.SHOWN)]
+
+
+def test_photographs_are_shown_in_colour(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("skimage")
+    steps = [transforms.UniformDequantization(8), transforms.Logit()]
+    flow = kf.Flow(transforms.Chain(steps), (8, 8, 3))
+    kf.export.to_onnx(flow, tmp_path / "flow", graphs=["log_prob_fixed"])
+    asked = metadata(images="photographs/8x8")
+    shown = images.describe(flow, asked, tmp_path / "flow", None)
+    test = kf.data.images("photographs/8x8", split="test")
+    assert shown["size"] == [8, 8, 3] and len(shown["scores"]) == images.SCORED
+    np.testing.assert_array_equal(shown["images"], test.pixels[: images.SHOWN].reshape(-1, 192))
 
 
 def test_images_are_read_as_in_training(monkeypatch):
@@ -245,9 +264,9 @@ def test_a_gallery_is_the_site_and_its_entries(gallery):
     assert [one.panel for one in written] == ["plane", "images", "tables"]
     index = write.read_index(folder)
     assert [entry["name"] for entry in index["entries"]] == [one.name for one in written]
-    for path in site.built().rglob("*"):
+    for path in built().rglob("*"):
         if path.is_file():
-            assert (folder / path.relative_to(site.built())).read_bytes() == path.read_bytes()
+            assert (folder / path.relative_to(built())).read_bytes() == path.read_bytes()
     for one in written:
         place = folder / "entries" / one.name
         assert kf.export.verify(place).rows
@@ -255,6 +274,15 @@ def test_a_gallery_is_the_site_and_its_entries(gallery):
         assert entry["panel"] == one.panel and entry["missing"] == one.missing
     with pytest.raises(ExportError, match="not an empty folder"):
         kf.export.to_gallery(["spline_iris"], folder)
+
+
+@functools.cache
+def built():
+    """A copy of the built site, as a gallery has it."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    site.copy(folder)
+    return folder
 
 
 def node(*folders):
@@ -265,7 +293,7 @@ def node(*folders):
     version = subprocess.run([executable, "--version"], capture_output=True, text=True).stdout
     if tuple(map(int, version.strip("v\n").split(".")[:2])) < (20, 12):
         pytest.skip(f"Node {version.strip()} is too old: 20.12 is needed")
-    (wasm,) = (site.built() / "assets").glob("*.wasm")
+    (wasm,) = (built() / "assets").glob("*.wasm")
     command = [executable, SOURCES / "compare" / "node.js", wasm, *folders]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ran.returncode in (0, 1) and ran.stdout, ran.stderr
@@ -336,12 +364,18 @@ def test_the_site_is_built_from_its_sources(folder):
     assert stamp == digest(), "run scripts/build_gallery.sh"
 
 
+def test_a_copy_of_the_site_is_unpacked():
+    (wasm,) = (built() / "assets").glob("*.wasm")
+    assert wasm.read_bytes()[:4] == b"\0asm" and not list(built().rglob("*.xz"))
+    assert (built() / "index.html").read_bytes() == (site.built() / "index.html").read_bytes()
+
+
 def test_the_server_is_for_this_machine_alone():
-    with site.server(site.built(), 0) as server:
+    with site.server(built(), 0) as server:
         host, port = server.server_address
         assert host == "127.0.0.1"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        (wasm,) = (site.built() / "assets").glob("*.wasm")
+        (wasm,) = (built() / "assets").glob("*.wasm")
         address = f"http://{host}:{port}/"
         with urllib.request.urlopen(f"{address}assets/{wasm.name}") as answer:
             assert answer.headers["Content-Type"] == "application/wasm"
@@ -349,7 +383,7 @@ def test_the_server_is_for_this_machine_alone():
         with urllib.request.urlopen(address) as answer:
             assert b"keras-flows gallery" in answer.read()
         with pytest.raises(OSError, match="another port"):
-            site.server(site.built(), port)
+            site.server(built(), port)
         server.shutdown()
 
 
@@ -363,7 +397,7 @@ def test_every_entry_of_the_zoo_has_a_panel():
     for entry in kf.zoo.list():
         shape = entry.event_shape
         on_plane = shape == [2] and entry.likelihood == "exact" and not entry.context_shape
-        on_images = len(shape) == 3 and shape[2] == 1 and max(shape) <= images.LARGEST
+        on_images = len(shape) == 3 and shape[2] in (1, 3) and max(shape) <= images.LARGEST
         assert entry.columns is not None or on_plane or on_images, entry.name
 
 

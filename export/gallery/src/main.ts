@@ -20,8 +20,8 @@ const PANELS: Record<PanelName, { tab: string; lead: string }> = {
     lead: "A flow bends a normal density into the shape of the data, one small invertible step at a time.",
   },
   images: {
-    tab: "Digits",
-    lead: "Draw a digit, and see how probable the flow finds it; sample some, or walk from one to another.",
+    tab: "Images",
+    lead: "Draw an image, and see how probable the flow finds it; sample some, or walk from one to another.",
   },
   tables: {
     tab: "Tables",

@@ -52,8 +52,11 @@ export interface PlaneEntry extends Entry {
   eta: [number, number][][] | null;
 }
 
+/** Height, width and channels, 1 of grey images and 3 of red, green and blue. */
+export type Size = [number, number, number];
+
 export interface ImageEntry extends Entry {
-  size: [number, number];
+  size: Size;
   levels: number;
   highest: number;
   images: number[][];

@@ -9,7 +9,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { number, open, point, ready, serving, SIZES } from "./page.js";
+import { number, open, PATIENCE, point, ready, serving, SIZES } from "./page.js";
 
 const folder = process.env.GALLERY;
 if (!folder) throw new Error("Set GALLERY to the folder of a gallery.");
@@ -19,7 +19,7 @@ const entries = (panel) => index.entries.filter((entry) => entry.panel === panel
 const read = (name, file) => JSON.parse(readFileSync(join(folder, "entries", name, file), "utf8"));
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 /** Seconds, of the clock or of the processor, until the first numbers from a warm cache. */
-const PATIENT = Number(process.env.FIRST_SECONDS ?? 2);
+const FIRST_SECONDS = Number(process.env.FIRST_SECONDS ?? 2);
 
 mkdirSync(shots, { recursive: true });
 const place = serving(folder);
@@ -27,7 +27,7 @@ const visit = (name, options, work) => place.visit(`#${name}`, options, work);
 
 /** Waits until something is so. */
 async function becomes(so) {
-  const end = Date.now() + Number(process.env.PATIENCE ?? 60_000);
+  const end = Date.now() + PATIENCE;
   while (!(await so())) {
     assert.ok(Date.now() < end, `it did not become so: ${so}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -54,7 +54,8 @@ describe("every entry", () => {
 
         await page.getByRole("button", { name: "Compare with Python" }).click();
         const verdict = page.locator(".compare summary");
-        await verdict.waitFor();
+        // A flow that decodes pixel by pixel takes minutes, and says where it is.
+        await verdict.waitFor({ timeout: 10 * PATIENCE });
         const expected = parity.filter(({ check }) => / on (samples|extreme): /.test(check));
         assert.equal(await verdict.textContent(), `All ${expected.length} comparisons agree with the flow in Python.`);
         const rows = await page.locator(".compare tbody tr").evaluateAll((found) =>
@@ -162,8 +163,9 @@ describe("the plane", () => {
   });
 });
 
-describe("digits", () => {
-  const { name, skip } = first("images");
+describe("images", () => {
+  const grey = (entry) => read(entry.name, "entry.json").size[2] === 1;
+  const { name, skip } = first("images", grey);
 
   test("a digit is drawn by mouse, and by keyboard", { skip }, async () => {
     await visit(name, {}, async (page) => {
@@ -212,6 +214,40 @@ describe("digits", () => {
       const words = await score.textContent();
       if (calibration) assert.match(words, /p-value\d.*flagged at/);
       else assert.match(words, /none: this entry has no calibration/);
+    });
+  });
+
+  const coloured = first("images", (entry) => !grey(entry));
+  test("a colour image is shown as it is, and drawn on in a colour", { skip: coloured.skip }, async () => {
+    await visit(coloured.name, {}, async (page) => {
+      await ready(page);
+      const { images, size, highest } = read(coloured.name, "entry.json");
+      const sheet = page.locator("canvas.sheet");
+      const pixel = (row, column) =>
+        sheet.evaluate(
+          (canvas, [down, across]) => {
+            const [x, y] = [across * canvas.width, down * canvas.height].map(Math.round);
+            return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data];
+          },
+          [(row + 0.5) / size[0], (column + 0.5) / size[1]],
+        );
+      await page.getByRole("button", { name: "Take image 2", exact: true }).click();
+      for (const [row, column] of [[0, 0], [3, 5]]) {
+        const levels = images[1].slice(3 * (row * size[1] + column)).slice(0, 3);
+        const expected = levels.map((level) => Math.round((255 * level) / highest));
+        assert.deepEqual(await pixel(row, column), [...expected, 255]);
+      }
+      const score = page.locator(".score").first();
+      const before = await number(score, "log_prob");
+      await page.getByLabel("Draw in").fill("#ff0040");
+      await sheet.focus();
+      await page.keyboard.press("Space");
+      await becomes(async () => (await number(score, "log_prob")) !== before);
+      // In the middle, where the keyboard begins; beside the frame of the cursor.
+      const middle = [Math.floor(size[0] / 2), Math.floor(size[1] / 2)];
+      assert.deepEqual(await pixel(...middle), [255, 0, 64, 255]);
+      await page.keyboard.press("Backspace");
+      assert.deepEqual(await pixel(...middle), [0, 0, 0, 255]);
     });
   });
 
@@ -365,7 +401,7 @@ describe("the page", () => {
       });
     });
 
-    test(`${panel}: the first numbers from a warm cache within ${PATIENT} s`, async () => {
+    test(`${panel}: the first numbers from a warm cache within ${FIRST_SECONDS} s`, async () => {
       const opened = await open(place.browser, place.host.address);
       const processes = await place.browser.newBrowserCDPSession();
       // Of all of Chromium: others on the machine must not decide.
@@ -381,7 +417,7 @@ describe("the page", () => {
         const took = (await ready(opened.page)) / 1000;
         const busy = (await spent()) - before;
         console.log(`${panel}: first numbers after ${took.toFixed(2)} s, ${busy.toFixed(2)} s of processor time`);
-        assert.ok(Math.min(took, busy) < PATIENT, `${took} s, ${busy} s of processor time`);
+        assert.ok(Math.min(took, busy) < FIRST_SECONDS, `${took} s, ${busy} s of processor time`);
       } finally {
         await opened.close();
       }

@@ -45,6 +45,9 @@ export function launch() {
   return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
 }
 
+/** How many milliseconds a step may take. */
+export const PATIENCE = Number(process.env.PATIENCE ?? 60_000);
+
 export const SIZES = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
 
 /** A page that fails the test where anything but its own host is asked, or an error is thrown. */
@@ -56,7 +59,7 @@ export async function open(browser, address, { size = "desktop", dark = false } 
     hasTouch: size === "phone",
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(Number(process.env.PATIENCE ?? 60_000));
+  page.setDefaultTimeout(PATIENCE);
   const wrong = [];
   page.on("pageerror", (error) => wrong.push(String(error)));
   page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));

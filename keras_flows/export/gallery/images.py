@@ -48,7 +48,7 @@ def describe(flow, metadata, folder, data_dir):
         drawn = flow.sample(SHOWN, seed=0, context=labels)
         pixels = np.clip(drawn.numpy(), 0, 2**flow.bits - 1)
     return {
-        "size": list(flow.event_shape[:2]),
+        "size": list(flow.event_shape),
         "levels": 2**flow.bits,
         # The digits of scikit-learn take 17 of 32 levels.
         "highest": int(pixels.max()),

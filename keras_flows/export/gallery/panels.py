@@ -48,7 +48,7 @@ def _on_images(flow):
     return (
         flow.bits is not None
         and len(shape) == 3
-        and shape[2] == 1
+        and shape[2] in (1, 3)
         and max(shape[:2]) <= images.LARGEST
         and images.base(flow) is not None
         and (flow.context_shape is None or images.labelled(flow))
@@ -86,7 +86,7 @@ def of(flow, name):
         f"The gallery has no panel for {name}: its events have the shape {flow.event_shape}, its "
         f"base is a {type(flow.base).__name__}, it has {context} and no schema of columns. There "
         "are panels for flows on the plane with exact likelihoods, a standard normal base and no "
-        "context, for flows on integers that are "
-        f"grey images of up to {images.LARGEST} × {images.LARGEST} pixels, with a normal or a "
-        "logistic base and no context but a label, and for flows on tables."
+        "context, for flows on integers that are grey or colour images of up to "
+        f"{images.LARGEST} × {images.LARGEST} pixels, with a normal or a logistic base and no "
+        "context but a label, and for flows on tables."
     )

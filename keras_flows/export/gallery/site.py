@@ -1,7 +1,9 @@
-"""The built site: where its files are, and a server for one's own browser."""
+"""The built site: where its files are, a copy of them, and a server for one's own browser."""
 
 import functools
 import http.server
+import lzma
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -37,6 +39,21 @@ def built():
             "checkout, build it with scripts/build_gallery.sh."
         )
     return folder
+
+
+def copy(folder):
+    """Copies the built site into a folder that is there.
+
+    What is compressed with xz, onnxruntime's WebAssembly of 14 MB, is unpacked.
+
+    Raises:
+        ExportError: If the site is not there.
+    """
+    shutil.copytree(built(), folder, dirs_exist_ok=True)
+    for packed in Path(folder).rglob("*.xz"):
+        with lzma.open(packed) as source, packed.with_suffix("").open("wb") as target:
+            shutil.copyfileobj(source, target)
+        packed.unlink()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

@@ -1,7 +1,6 @@
 """How a gallery is written: the built site, and the exports of its entries."""
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +71,7 @@ def to_gallery(
     entries = []
     with complete_folder(folder) as partial:
         write.check_new(folder)
-        shutil.copytree(site.built(), partial, dirs_exist_ok=True)
+        site.copy(partial)
         for name, place in found.items():
             if observe is not None:
                 observe(name)

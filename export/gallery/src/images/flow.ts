@@ -29,9 +29,9 @@ export class ImageFlow {
     this.opened = opened;
   }
 
-  get pixels(): number {
-    const [height, width] = this.opened.entry.size;
-    return height * width;
+  /** How many numbers an image has. */
+  get numbers(): number {
+    return this.opened.entry.size.reduce((a, b) => a * b);
   }
 
   async score(image: ArrayLike<number>, urgent = true): Promise<Score> {
@@ -41,15 +41,15 @@ export class ImageFlow {
     const n = all ? entry.labels! : 1;
     const given = this.label;
     const place = all ? given : 0;
-    const data = new Float32Array(n * this.pixels);
-    for (let i = 0; i < n; i += 1) data.set(image, i * this.pixels);
+    const data = new Float32Array(n * this.numbers);
+    for (let i = 0; i < n; i += 1) data.set(image, i * this.numbers);
     const labels = all ? Array.from({ length: n }, (_, i) => i) : [given];
-    const x = { data, dims: [n, ...entry.size, 1] };
+    const x = { data, dims: [n, ...entry.size] };
     const made = await this.opened.run(scoring, { x, ...this.context(labels) }, urgent);
     const logProb = made.log_prob.data[place];
     return {
       logProb,
-      bitsPerDim: -logProb / (this.pixels * Math.LN2),
+      bitsPerDim: -logProb / (this.numbers * Math.LN2),
       percentile: entry.scores && entry.scores.filter((s) => s < logProb).length / entry.scores.length,
       pValue: made.p_value ? made.p_value.data[place] : null,
       flag: made.flag ? made.flag.data[place] === 1 : null,
@@ -61,7 +61,7 @@ export class ImageFlow {
   /** The latent of an image; noise is drawn where encoding takes some. */
   async encode(image: ArrayLike<number>, random: Random): Promise<Float32Array> {
     const inputs: Tensors = {
-      x: { data: Float32Array.from(image), dims: [1, ...this.opened.entry.size, 1] },
+      x: { data: Float32Array.from(image), dims: [1, ...this.opened.entry.size] },
       ...this.context([this.label]),
       ...this.noise("encode", (n) => random.normal(n)),
     };

@@ -64,7 +64,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
       if (other.entry.size.join() !== entry.size.join() || other.entry.levels !== entry.levels) {
         beside.select.value = "";
         throw new Error(
-          `${title(name)} is on images of ${other.entry.size.join(" × ")} pixels and ` +
+          `${title(name)} is on images of ${other.entry.size.join(" × ")} numbers and ` +
             `${other.entry.levels} levels, this flow on ${entry.size.join(" × ")} and ${entry.levels}: ` +
             "one drawing cannot be given to both.",
         );
@@ -131,7 +131,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
     try {
       const places = flows.map(() => h("div", { class: "tiles" }));
       rows.replaceChildren(...flows.map((flow, i) => labelled(flow, places[i], flows.length)));
-      const blank = new Float32Array(flows[0].pixels);
+      const blank = new Float32Array(flows[0].numbers);
       const tiles = places.map((place) =>
         Array.from({ length: SAMPLES }, (_, i) => {
           const tile = picture(levels(blank), `sample ${i + 1}`);
@@ -214,6 +214,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
           "div",
           { class: "row under" },
           h("button", { onclick: () => sheet.clear() }, "Clear"),
+          sheet.brush,
           entry.labels !== null && label.element,
           own.length > 1 && beside.element,
         ),
@@ -230,7 +231,7 @@ export function imagePanel(opened: Opened<ImageEntry>, own: Summary[]): Shown {
         "p",
         { class: "lead" },
         `The flow decodes ${entry.base.kind} noise. A lower temperature keeps closer to the mode of the base ` +
-          "density: fewer odd strokes, less variety.",
+          "density: fewer odd images, less variety.",
       ),
       h("div", { class: "row" }, sampleButton, heat.element),
       rows,

@@ -1,11 +1,12 @@
-/** Small pictures of grey levels, in the colours of the theme. */
+/** Small pictures: of grey levels in the colours of the theme, of three channels as they are. */
 
 import { colour } from "../ui/colour.ts";
 import { h } from "../ui/dom.ts";
+import type { Size } from "../types.ts";
 
 export interface Levels {
   values: ArrayLike<number>;
-  size: [number, number];
+  size: Size;
   highest: number;
 }
 
@@ -38,17 +39,21 @@ export function replace(canvas: HTMLCanvasElement, levels: Levels): void {
 }
 
 function paint(canvas: HTMLCanvasElement): void {
-  const { values, size, highest } = contents.get(canvas)!;
-  const [height, width] = size;
+  const levels = contents.get(canvas)!;
+  const [height, width] = levels.size;
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(width, height);
-  const [low, high] = [rgb(colour("plot")), rgb(colour("ink"))];
-  for (let i = 0; i < values.length; i += 1) {
-    const share = Math.min(Math.max(values[i] / highest, 0), 1);
-    for (let c = 0; c < 3; c += 1) image.data[4 * i + c] = low[c] + share * (high[c] - low[c]);
-    image.data[4 * i + 3] = 255;
-  }
+  const shown = pixelColours(levels);
+  for (let i = 0; i < height * width; i += 1) image.data.set([...shown(i), 255], 4 * i);
   context.putImageData(image, 0, 0);
+}
+
+/** The red, green and blue of every pixel, 0 to 255, as the page shows it. */
+export function pixelColours({ values, size, highest }: Levels): (i: number) => number[] {
+  const share = (i: number) => Math.min(Math.max(values[i] / highest, 0), 1);
+  if (size[2] === 3) return (i) => [0, 1, 2].map((c) => 255 * share(3 * i + c));
+  const [low, high] = [rgb(colour("plot")), rgb(colour("ink"))];
+  return (i) => low.map((from, c) => from + share(i) * (high[c] - from));
 }
 
 function rgb(hex: string): number[] {

@@ -17,13 +17,16 @@ const RECORDED: Record<string, string> = {
   log_prob_fixed: "fixed",
 };
 
+/** Runs every graph on its recorded inputs; `begins` is told before each, as some take minutes. */
 export async function compare(
   manifest: Manifest,
   record: Map<string, Tensor>,
   run: (graph: string, inputs: Tensors) => Promise<Tensors>,
+  begins: (what: string) => void = () => {},
 ): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const [graph, info] of Object.entries(manifest.graphs)) {
+  const graphs = Object.entries(manifest.graphs);
+  for (const [index, [graph, info]] of graphs.entries()) {
     for (const kind of ["samples", "extreme"]) {
       const place = `${RECORDED[graph] ?? graph}/${kind}`;
       const inputs: Tensors = {};
@@ -35,6 +38,7 @@ export async function compare(
       if (Object.keys(inputs).length !== info.inputs.length) {
         throw new Error(`The record of Python's numbers has no ${kind} of ${graph}.`);
       }
+      begins(`${graph} on ${kind}, graph ${index + 1} of ${graphs.length}`);
       const made = await run(graph, inputs);
       for (const { name: output } of info.outputs) {
         const expected = record.get(`${place}/${output}`);

@@ -2,7 +2,7 @@
 
 import { compare, type Row } from "../record/compare.ts";
 import { readNpz } from "../record/npz.ts";
-import type { Calibration, Entry } from "../types.ts";
+import type { Calibration, Entry, Tensors } from "../types.ts";
 import { h, problem } from "./dom.ts";
 import type { Opened } from "./entry.ts";
 import { bytes, count, fixed, milliseconds, small, title } from "./format.ts";
@@ -138,10 +138,14 @@ function comparison(opened: Opened): HTMLElement {
   async function start() {
     button.disabled = true;
     wrong.clear();
-    result.replaceChildren(h("p", { class: "quiet" }, "Running the recorded inputs…"));
+    const state = h("p", { class: "quiet" }, "Loading the recorded inputs…");
+    result.replaceChildren(state);
     try {
       const record = await readNpz(await opened.record());
-      const rows = await compare(opened.manifest, record, (name, inputs) => opened.run(name, inputs));
+      const run = (name: string, inputs: Tensors) => opened.run(name, inputs);
+      const rows = await compare(opened.manifest, record, run, (what) => {
+        state.textContent = `Running the recorded inputs: ${what}…`;
+      });
       result.replaceChildren(table(rows));
     } catch (error) {
       result.replaceChildren();
