@@ -27,7 +27,7 @@ RECIPES = {
         summary="A small PixelCNN++ on patches of colour photographs.",
         arguments={"width": [24, 32], "blocks": 1, "scales": 2, "components": 5},
         data=ImageData("photographs/8x8"),
-        steps=1_500,
+        steps=6_000,
         batch_size=32,
         schedule=CosineDecay(learning_rate=3e-3, warmup_steps=200),
         **_COMMON,
