@@ -35,14 +35,16 @@ TEMPERATURES = 0.7, 0.85, 1.0
 
 
 def scores(entry, flow, data_dir):
-    """The log_probs of the test images, and those images."""
-    images = inversion_error.test_images(entry, flow, data_dir).pixels
+    """The log_probs of the test images, given their labels, and those images."""
+    test = inversion_error.test_images(entry, flow, data_dir)
+    images, labels = test.pixels, test.labels
     if entry.test.importance_samples is not None:
         images = images[:IMPORTANCE_WEIGHTED]
     flow.converge()
     log_prob = evaluate.log_probs(
         flow,
         images,
+        labels,
         batch_size=entry.training["batch_size"],
         importance_samples=entry.test.importance_samples,
     )
@@ -69,11 +71,14 @@ def draw(name, flow, images):
     """Writes the pictures of a flow."""
     # White is the highest level of the data: that of the digits is half of what 5 bits hold.
     white = {"highest": float(images.max())}
-    pictures = {
-        "samples": kf.plot.samples(flow, TEMPERATURES, columns=12, rows=2, **white),
-        "reconstructions": kf.plot.reconstructions(flow, images[:12], **white),
-        "interpolations": kf.plot.interpolations(flow, images[:4], images[4:8], 12, **white),
-    }
+    if flow.labels is not None:
+        pictures = {"samples": kf.plot.samples(flow, (1.0,), columns=12, **white)}
+    else:
+        pictures = {
+            "samples": kf.plot.samples(flow, TEMPERATURES, columns=12, rows=2, **white),
+            "reconstructions": kf.plot.reconstructions(flow, images[:12], **white),
+            "interpolations": kf.plot.interpolations(flow, images[:4], images[4:8], 12, **white),
+        }
     appends = kf.models.denseflow.CrossUnitCoupling
     if any(isinstance(step, appends) for step in flow.transform.innermost()):
         pictures["noise"] = kf.plot.added_noise(flow, images[:100])
@@ -116,7 +121,7 @@ def main(
         test = update_readme.bits_per_dim(entry.test)
         lines.append(f"| {name} | {size} | {steps} | {training['hours']} | {test} |")
         pictures += ["", f"### {name}", "", *draw(name, flow, images)]
-        if flow.noise_shape("decode") == (0,):
+        if inversion_error.has_error(flow):
             for title, count, result in inversion_error.results(entry, flow, data_dir):
                 row = inversion_error.cells(title, count, result)
                 inverse.append(f"| {name} | {' | '.join(row)} |")

@@ -199,6 +199,8 @@ class Recipe:
         clip_norm: The gradient is scaled down to this norm; None for no such limit.
         ema: Momentum of the average of the weights, which is what is evaluated and saved; None for
             the weights themselves.
+        weight_bits: Significant bits that the trained weights are rounded to before they are
+            tested and saved, for a smaller file; None for all that they have.
         report_every: Steps between reports: validation, a row of the history, the learning state
             saved.
         samples_every: Reports between pictures of samples.
@@ -222,6 +224,7 @@ class Recipe:
     jit_compile: bool | str = "auto"
     clip_norm: float | None = 1.0
     ema: float | None = None
+    weight_bits: int | None = None
     report_every: int = 500
     samples_every: int = 10
     validation_examples: int = 1000
@@ -243,6 +246,8 @@ class Recipe:
             checks.positive(self.clip_norm, "clip_norm")
         if self.ema is not None:
             checks.number(self.ema, "ema", checks.TINY, 1.0 - checks.EPSILON, "in (0, 1)")
+        if self.weight_bits is not None:
+            checks.count(self.weight_bits, "weight_bits")
         if self.importance_samples is not None:
             checks.count(self.importance_samples, "importance_samples")
 

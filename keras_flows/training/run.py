@@ -21,6 +21,7 @@ from keras_flows.training import distributed, report, sources, state, workers
 from keras_flows.training.adaptation import adapt
 from keras_flows.training.callbacks import SaveState, TensorBoardScalars
 from keras_flows.training.recipe import Recipe, check_name
+from keras_flows.training.rounding import round_weights
 from keras_flows.transforms import Standardize
 from keras_flows.transforms.chain import flattened
 from keras_flows.zoo.metadata import Metadata
@@ -110,6 +111,8 @@ def train(
             reports = report.Report(recipe, data, work, progress)
             _fit(flow, recipe, data, every, console, [reports, *callbacks])
         flow.optimizer.finalize_variable_values(flow.trainable_variables)
+        if recipe.weight_bits is not None:
+            round_weights(flow, recipe.weight_bits)
         flow.converge()
         console.print("testing")
         metadata = _write_preset(flow, recipe, data, work, folder)

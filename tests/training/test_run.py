@@ -76,6 +76,20 @@ def history(output, name="tiny"):
         return list(csv.DictReader(file))
 
 
+def test_weights_are_rounded_before_they_are_tested(tmp_path):
+    whole, _ = run(tmp_path / "whole")
+    rounded, _ = run(tmp_path / "rounded", dataclasses.replace(TOY, weight_bits=10))
+    pairs = [kf.zoo.load(tmp_path / name / "tiny") for name in ("whole", "rounded")]
+    errors = []
+    for weights, found in zip(*(flow.trainable_variables for flow in pairs), strict=True):
+        fraction, _ = np.frexp(found.numpy())
+        assert (np.ldexp(fraction, 10) % 1 == 0).all()
+        errors.append(np.abs(found - weights) - 2.0**-10 * np.abs(weights))
+    assert np.concatenate([error.ravel() for error in errors]).max() <= 0
+    assert rounded.training["weight_bits"] == 10 and rounded.test.nll != whole.test.nll
+    assert rounded.test.nll == pytest.approx(whole.test.nll, rel=0.02)
+
+
 def test_what_a_run_writes(tmp_path):
     metadata, text = run(tmp_path)
     flow = kf.zoo.load(tmp_path / "tiny")
