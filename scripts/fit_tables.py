@@ -20,6 +20,7 @@ import sklearn.datasets
 import typer
 
 import keras_flows as kf
+from keras_flows.plot.files import write_png
 
 ROOT = Path(__file__).resolve().parents[1]
 KEEL = Path(tempfile.gettempdir()) / "keras-flows-keel"
@@ -156,7 +157,7 @@ def main(
         training = {**fitted.metadata["training"], "command": f"scripts/fit_tables.py {name}"}
         with tempfile.TemporaryDirectory() as scratch:
             picture = Path(scratch) / "columns.png"
-            kf.plot.columns(fitted.flow, rows).savefig(picture, dpi=80)
+            write_png(kf.plot.columns(fitted.flow, rows), picture, dpi=80, colours=64)
             told = {**fitted.metadata, "training": training, "picture": picture}
             fitted.flow.save_to_preset(output / name, **told)
         console.print(f"{name}\n{fitted.report}", highlight=False)

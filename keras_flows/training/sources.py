@@ -1,6 +1,5 @@
 """What a run is trained on, judged by and drawn from."""
 
-import io
 import math
 from abc import ABC, abstractmethod
 
@@ -67,9 +66,9 @@ class ToySource(Source):
     picture = "density.png"
 
     def __init__(self, recipe, data_dir, cache_dir):
-        from keras_flows.plot import plane  # needs matplotlib: now, not after the first report
+        from keras_flows.plot import files, plane  # needs matplotlib: now, not after a report
 
-        self._plane = plane
+        self._plane, self._files = plane, files
         self.train = data_sets.toy(recipe.data.name)
         self.validation = self.train.sample(recipe.validation_examples, seed=(TEST_SEED, 1))
         self.batch_size = 10_000
@@ -77,14 +76,9 @@ class ToySource(Source):
         self.description = f"{self.title}, drawn fresh for every step"
 
     def draw(self, flow, path):
-        """Writes a picture of the density and of samples, in 256 colours: half the size."""
-        from PIL import Image  # matplotlib needs it
-
+        """Writes a picture of the density and of samples."""
         figure = self._plane.density(flow, self.train.bounds, self.train.log_prob)
-        with io.BytesIO() as file:
-            figure.savefig(file, dpi=100, format="png")
-            picture = Image.open(file).convert("RGB").quantize(256)
-        picture.save(path, optimize=True)
+        self._files.write_png(figure, path, dpi=100)
 
     def test(self, flow):
         data = f"{self.title}, fresh points, seed {TEST_SEED}"
