@@ -21,26 +21,34 @@ def share(model):
     """
     from onnx import numpy_helper
 
-    graph, nodes, kept = model.graph, [], []
-    bases = defaultdict(list)
+    graph, nodes, kept, known = model.graph, [], [], defaultdict(list)
     for tensor in graph.initializer:
-        form = None
-        array = numpy_helper.to_array(tensor)
-        if array.ndim > 1 and array.nbytes >= _LEAST_BYTES:
-            same = bases[array.dtype, np.sort(array, axis=None).tobytes()]
-            found = ((name, _form(base, array)) for name, base in same)
-            name, form = next((one for one in found if one[1] is not None), (None, None))
-            if form is None:
-                same.append((tensor.name, array))
-        if form is None:
+        found = _found(known, tensor.name, numpy_helper.to_array(tensor))
+        if found is None:
             kept.append(tensor)
         else:
-            nodes += _nodes(name, *form, tensor.name)
-            kept += _bounds(tensor.name, form[1])
+            base, order, axes = found
+            nodes += _nodes(base, order, axes, tensor.name)
+            kept += _bounds(tensor.name, axes)
     nodes += graph.node
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(kept)
     graph.node.extend(nodes)
+
+
+def _found(known, name, array):
+    """The name of a weight that makes an array, and how; None, and it is known, if none does."""
+    if array.ndim < 2 or array.nbytes < _LEAST_BYTES:
+        return None
+    # What no order changes, and hardly two weights have in common.
+    ends = array.min().tobytes(), array.max().tobytes()
+    same = known[(array.dtype, *sorted(array.shape), *ends)]
+    for base, other in same:
+        form = _form(other, array)
+        if form is not None:
+            return base, *form
+    same.append((name, array))
+    return None
 
 
 def _form(base, array):
