@@ -1,20 +1,23 @@
 """Regenerates docs/images.md: what the flows on images reach, how exactly they invert, pictures.
 
-    python scripts/report_images.py --data-dir DIR
+    python scripts/report_images.py --data-dir DIR                     # every entry: hours
+    python scripts/report_images.py interlaced_mnist --data-dir DIR    # only these
 
 Fails where an entry's test result is not the one that its card states, or the inversion error of
 one is above 1e-4. Importance-weighted bounds, which take half an hour for all of MNIST, are drawn
-for the first 500 test images, and must agree with the card within four standard errors.
+for the first 500 test images, and must agree with the card within four standard errors. What was
+measured goes to docs/images.json, which keeps that of entries that are not measured again.
 """
 
 import datetime
-import importlib.metadata
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import inversion_error
 import marked
+import numpy as np
 import rich.console
 import typer
 import update_readme
@@ -25,7 +28,7 @@ from keras_flows.measure import evaluation as evaluate
 from keras_flows.numerics import events
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "images.md"
-PICTURES = PAGE.parent / "images"
+RESULTS, PICTURES = PAGE.with_suffix(".json"), PAGE.parent / "images"
 SCRIPT = "scripts/report_images.py"
 # Flows of as many parameters and steps, the first against the second.
 PAIR = "idensenet_lc_mnist", "residual_flow_mnist"
@@ -69,6 +72,7 @@ def bits_per_dim(nll, entry):
 
 def draw(name, flow, images):
     """Writes the pictures of a flow."""
+    shown = images[np.linspace(0, len(images) - 1, 12).astype(int)]
     # White is the highest level of the data: that of the digits is half of what 5 bits hold.
     white = {"highest": float(images.max())}
     if flow.labels is not None:
@@ -76,8 +80,8 @@ def draw(name, flow, images):
     else:
         pictures = {
             "samples": kf.plot.samples(flow, TEMPERATURES, columns=12, rows=2, **white),
-            "reconstructions": kf.plot.reconstructions(flow, images[:12], **white),
-            "interpolations": kf.plot.interpolations(flow, images[:4], images[4:8], 12, **white),
+            "reconstructions": kf.plot.reconstructions(flow, shown, **white),
+            "interpolations": kf.plot.interpolations(flow, shown[:4], shown[4:8], 12, **white),
         }
     appends = kf.models.denseflow.CrossUnitCoupling
     if any(isinstance(step, appends) for step in flow.transform.innermost()):
@@ -99,7 +103,59 @@ def draw_curves(entries):
     figure.savefig(PICTURES / "learning_curves.png", dpi=110)
 
 
+def measure(entry, data_dir):
+    """The pictures of an entry, and how exactly it decodes; and its negative log-likelihoods.
+
+    Returns:
+        A dictionary for JSON: the `day`, the `pictures` in Markdown, and the rows of the table of
+        inversion errors, `inverse`; the array; and a list of what is wrong, in sentences.
+    """
+    flow = kf.zoo.load(entry.name)
+    log_prob, images = scores(entry, flow, data_dir)
+    wrong, inverse = disagreement(entry, -log_prob), []
+    pictures = draw(entry.name, flow, images)
+    if inversion_error.has_error(flow):
+        for title, count, result in inversion_error.results(entry, flow, data_dir):
+            inverse.append(inversion_error.cells(title, count, result))
+            if result.worst > inversion_error.TOLERANCE:
+                wrong.append(f"{entry.name} decodes {title} with an error of {result.worst:.1e}")
+    made = {"day": str(datetime.date.today()), "pictures": pictures, "inverse": inverse}
+    return made, -log_prob, wrong
+
+
+def page(measured, entries):
+    """The generated part of the page, from docs/images.json and the metadata of the entries."""
+    lines = ["| entry | parameters | steps | hours | test bits/dim |", "| --- " * 5 + "|"]
+    inverse = ["| entry | " + " | ".join(inversion_error.COLUMNS) + " |", "| --- " * 7 + "|"]
+    pictures = []
+    for name, entry in entries.items():
+        training, test = entry.training, update_readme.bits_per_dim(entry.test)
+        cells = name, f"{entry.parameters:,}", f"{training['steps']:,}", training["hours"], test
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+        if name in measured["entries"]:
+            made = measured["entries"][name]
+            pictures += ["", f"### {name}", "", *made["pictures"]]
+            inverse += [f"| {name} | {' | '.join(row)} |" for row in made["inverse"]]
+    if "pair" in measured:
+        first, second = PAIR
+        excess, error = measured["pair"]
+        lines += [
+            "",
+            f"{first} minus {second}, image by image: {excess:+.4f} ± {error:.4f} bits/dim.",
+            "",
+            "![learning curves](images/learning_curves.png)",
+        ]
+    days = sorted({made["day"] for made in measured["entries"].values()})
+    stamp = (
+        f"Measured {days[0]} to {days[-1]}; mean ± standard error over the test images; k are the "
+        "draws of the importance-weighted bound, else log_prob is of one draw."
+    )
+    head = ["", "### How exactly they decode", "", *inverse]
+    return "\n".join([*lines, "", stamp, *head, *pictures])
+
+
 def main(
+    names: Annotated[list[str] | None, typer.Argument(help="Entries; all by default")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where TensorFlow Datasets keeps data")
     ] = None,
@@ -107,46 +163,29 @@ def main(
     """Regenerates docs/images.md and its pictures."""
     console = rich.console.Console(stderr=True)
     entries = {e.name: e for e in kf.zoo.list() if len(e.event_shape) == 3}
+    unknown = [name for name in names or () if name not in entries]
+    if unknown:
+        sys.exit(f"No entries on images: {', '.join(unknown)}. There are {', '.join(entries)}.")
+    measured = {"entries": {}}
+    if RESULTS.exists():
+        measured = json.loads(RESULTS.read_text(encoding="utf-8"))
     PICTURES.mkdir(exist_ok=True)
-    lines = ["| entry | parameters | steps | hours | test bits/dim |", "| --- " * 5 + "|"]
-    inverse = ["| entry | " + " | ".join(inversion_error.COLUMNS) + " |", "| --- " * 7 + "|"]
-    pictures, results, wrong = [], {}, []
-    for name, entry in entries.items():
+    results, wrong = {}, []
+    for name in names or entries:
         console.print(name)
-        flow, training = kf.zoo.load(name), entry.training
-        log_prob, images = scores(entry, flow, data_dir)
-        results[name] = -log_prob
-        wrong += disagreement(entry, -log_prob)
-        size, steps = f"{entry.parameters:,}", f"{training['steps']:,}"
-        test = update_readme.bits_per_dim(entry.test)
-        lines.append(f"| {name} | {size} | {steps} | {training['hours']} | {test} |")
-        pictures += ["", f"### {name}", "", *draw(name, flow, images)]
-        if inversion_error.has_error(flow):
-            for title, count, result in inversion_error.results(entry, flow, data_dir):
-                row = inversion_error.cells(title, count, result)
-                inverse.append(f"| {name} | {' | '.join(row)} |")
-                if result.worst > inversion_error.TOLERANCE:
-                    wrong.append(f"{name} decodes {title} with an error of {result.worst:.1e}")
+        measured["entries"][name], results[name], found = measure(entries[name], data_dir)
+        wrong += found
     if wrong:
         sys.exit("\n".join(wrong))
-    if all(name in entries for name in PAIR):
+    if all(name in results for name in PAIR):
         first, second = PAIR
         # Image by image: the hard ones are hard for both.
-        excess, error = bits_per_dim(results[first] - results[second], entries[first])
-        lines += [
-            "",
-            f"{first} minus {second}, image by image: {excess:+.4f} ± {error:.4f} bits/dim.",
-        ]
+        measured["pair"] = bits_per_dim(results[first] - results[second], entries[first])
         draw_curves([entries[name] for name in PAIR])
-        lines += ["", "![learning curves](images/learning_curves.png)"]
-    packages = ("keras-flows", "tensorflow", "keras")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    stamp = (
-        f"{datetime.date.today()}, {versions}; mean ± standard error over the test images; k are "
-        "the draws of the importance-weighted bound, else log_prob is of one draw."
-    )
-    head = ["", "### How exactly they decode", "", *inverse]
-    marked.update(PAGE, SCRIPT, "\n".join([*lines, "", stamp, *head, *pictures]))
+    kept = {name: made for name, made in measured["entries"].items() if name in entries}
+    measured["entries"] = dict(sorted(kept.items()))
+    RESULTS.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    marked.update(PAGE, SCRIPT, page(measured, entries))
     console.print(f"wrote {PAGE}")
 
 

@@ -186,7 +186,16 @@ def test_photographs_are_shown_in_colour(tmp_path):
     shown = images.describe(flow, asked, tmp_path / "flow", None)
     test = kf.data.images("photographs/8x8", split="test")
     assert shown["size"] == [8, 8, 3] and len(shown["scores"]) == images.SCORED
-    np.testing.assert_array_equal(shown["images"], test.pixels[: images.SHOWN].reshape(-1, 192))
+    some = test.pixels[images.spread(len(test), images.SCORED)]
+    some = some[images.spread(images.SCORED, images.SHOWN)]
+    np.testing.assert_array_equal(shown["images"], some.reshape(-1, 192))
+    assert np.ptp(np.mean(shown["images"], axis=1)) > 100  # dark ones and light ones
+
+
+def test_images_are_spread_over_all_of_them():
+    assert images.spread(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert images.spread(101, 3).tolist() == [0, 50, 100]
+    assert images.spread(1, 3).tolist() == [0]
 
 
 def test_images_are_read_as_in_training(monkeypatch):
@@ -212,7 +221,8 @@ def test_images_are_scored_given_their_labels(tmp_path):
     kf.export.to_onnx(flow, tmp_path / "flow", graphs=["log_prob"])
     shown = images.describe(flow, metadata(images="digits", labels=True), tmp_path / "flow", None)
     test = kf.data.images("digits", split="test", labels=True)
-    assert shown["labels_of_images"] == test.labels[: images.SHOWN].tolist()
+    some = images.spread(len(test), images.SHOWN)
+    assert shown["labels_of_images"] == test.labels[some].tolist()
     x = test.pixels.astype("float32")
     expected = np.sort(flow.log_prob(x, test.labels))
     np.testing.assert_allclose(shown["scores"], expected, rtol=2e-5)

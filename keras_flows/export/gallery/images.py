@@ -38,10 +38,12 @@ def describe(flow, metadata, folder, data_dir):
             missing = f"The test images are not at hand, and there is no percentile: {error}"
     scores, labels = None, None
     if test is not None:
-        pixels = np.asarray(test.pixels[:SCORED])
-        labels = None if test.labels is None else np.asarray(test.labels[:SCORED])
+        some = spread(len(test), SCORED)
+        pixels = np.asarray(test.pixels[some])
+        labels = None if test.labels is None else np.asarray(test.labels[some])
         scores = _scores(folder, pixels, labels)
-        pixels = pixels[:SHOWN]
+        shown = spread(len(pixels), SHOWN)
+        pixels, labels = pixels[shown], None if labels is None else labels[shown]
     else:
         if labelled(flow):
             labels = np.arange(SHOWN) % flow.labels
@@ -55,12 +57,17 @@ def describe(flow, metadata, folder, data_dir):
         "base": base(flow),
         "labels": flow.labels if labelled(flow) else None,
         "images": pixels.astype(int).reshape(len(pixels), -1).tolist(),
-        "labels_of_images": None if labels is None else labels[:SHOWN].tolist(),
+        "labels_of_images": None if labels is None else labels.tolist(),
         "images_are": "drawn from the flow" if test is None else f"{test.name}",
         "scores": None if scores is None else np.sort(scores).round(4).tolist(),
         "calibration": calibration(flow),
         "missing": missing,
     }
+
+
+def spread(n, most):
+    """At most so many of n indices, evenly: the patches of a photograph lie beside each other."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
 def labelled(flow):
