@@ -5,11 +5,11 @@ import { Engine } from "./engine/client.ts";
 import { imagePanel } from "./images/panel.ts";
 import { planePanel, type Shown } from "./plane/panel.ts";
 import { tablePanel } from "./tables/panel.ts";
-import type { ImageEntry, Index, PanelName, PlaneEntry, Summary, TableEntry } from "./types.ts";
+import type { Entry, ImageEntry, Index, PanelName, PlaneEntry, Summary, TableEntry } from "./types.ts";
 import { isDark } from "./ui/colour.ts";
 import { choice, h, problem } from "./ui/dom.ts";
-import { json, openEntry } from "./ui/entry.ts";
-import { title } from "./ui/format.ts";
+import { json, openEntry, type Opened } from "./ui/entry.ts";
+import { bytes, title } from "./ui/format.ts";
 
 /** The format of the index that this page reads. */
 const FORMAT = 1;
@@ -28,6 +28,9 @@ const PANELS: Record<PanelName, { tab: string; lead: string }> = {
     lead: "Paste rows of a table, and see which are unusual, how sure that is, and which columns make them so.",
   },
 };
+
+/** A larger graph is loaded when the visitor asks for it. */
+const MOST_BYTES = 4e6;
 
 const engine = new Engine();
 const main = h("main", { id: "main" });
@@ -91,7 +94,7 @@ async function show(entries: Summary[]): Promise<void> {
   );
   document.title = `${title(summary.name)} · keras-flows gallery`;
   try {
-    const made = await panel(summary, own);
+    const made = await panel(summary, own, place);
     if (wanted !== summary.name) {
       made.close();
       return;
@@ -105,10 +108,35 @@ async function show(entries: Summary[]): Promise<void> {
   }
 }
 
-async function panel({ name, panel }: Summary, own: Summary[]): Promise<Shown> {
-  if (panel === "plane") return planePanel(await openEntry<PlaneEntry>(name, engine));
-  if (panel === "images") return imagePanel(await openEntry<ImageEntry>(name, engine), own);
-  return tablePanel(await openEntry<TableEntry>(name, engine));
+async function panel({ name, panel }: Summary, own: Summary[], place: HTMLElement): Promise<Shown> {
+  const opened = await openEntry(name, engine);
+  await agreed(opened, panel === "plane" ? "steps" : opened.scoring, place);
+  if (panel === "plane") return planePanel(opened as Opened<PlaneEntry>);
+  if (panel === "images") return imagePanel(opened as Opened<ImageEntry>, own);
+  return tablePanel(opened as Opened<TableEntry>);
+}
+
+/** Waits, if the first graph of a panel is a large one, until the visitor wants it. */
+async function agreed({ manifest }: Opened<Entry>, graph: string, place: HTMLElement): Promise<void> {
+  const size = manifest.graphs[graph].cost.bytes;
+  if (size < MOST_BYTES) return;
+  await new Promise<void>((resolve) => {
+    const loading = h("p", { class: "quiet" }, "Loading…");
+    const load = () => {
+      place.setAttribute("aria-busy", "true");
+      place.replaceChildren(loading);
+      resolve();
+    };
+    place.removeAttribute("aria-busy");
+    place.replaceChildren(
+      h(
+        "div",
+        { class: "ask" },
+        h("p", {}, `This flow is a large one: its graph has ${bytes(size)}, which the page loads if you want it.`),
+        h("button", { class: "primary", onclick: load }, "Load the flow"),
+      ),
+    );
+  });
 }
 
 async function start(): Promise<void> {

@@ -100,8 +100,15 @@ export function serving(folder) {
   return place;
 }
 
+/** Whether a flow is so large that the page loads it only when it is asked to. */
+export async function isLarge(page) {
+  await page.waitForSelector(".panel, .ask");
+  return (await page.locator(".ask").count()) > 0;
+}
+
 /** Waits until a panel has its first numbers; milliseconds since the navigation. */
 export async function ready(page, state = "ready") {
+  if (await isLarge(page)) await page.getByRole("button", { name: "Load the flow" }).click();
   await page.waitForSelector(`.panel[data-${state}]`);
   return Number(await page.locator(".panel").getAttribute(`data-${state}`));
 }
