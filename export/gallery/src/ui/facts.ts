@@ -7,6 +7,9 @@ import { h, problem } from "./dom.ts";
 import type { Opened } from "./entry.ts";
 import { bytes, count, fixed, milliseconds, small, title } from "./format.ts";
 
+/** So many milliseconds a graph may take in a comparison, by its latency in the manifest. */
+const PATIENCE = 10_000;
+
 const LIKELIHOODS: Record<Entry["likelihood"], string> = {
   exact: "an exact log-density",
   unbiased: "an unbiased estimate of the log-density",
@@ -143,7 +146,7 @@ function comparison(opened: Opened): HTMLElement {
     try {
       const record = await readNpz(await opened.record());
       const run = (name: string, inputs: Tensors) => opened.run(name, inputs);
-      const rows = await compare(opened.manifest, record, run, (what) => {
+      const rows = await compare(opened.manifest, record, run, PATIENCE, (what) => {
         state.textContent = `Running the recorded inputs: ${what}…`;
       });
       result.replaceChildren(table(rows));
@@ -166,7 +169,7 @@ function table(rows: Row[]): HTMLElement {
       "tr",
       { class: row.passed ? "passed" : "failed" },
       h("th", { scope: "row" }, `${row.graph}: ${row.output}`),
-      h("td", {}, row.kind),
+      h("td", {}, `${row.examples} ${row.kind}`),
       h("td", {}, small(row.measured)),
       h("td", {}, small(row.tolerance)),
     ),
