@@ -7,8 +7,8 @@
 #     scripts/test_gallery.sh [ENTRY... | --all]
 #
 # GALLERY names a gallery that is there already, to be tested as it is; FIRST_SECONDS how soon the
-# first numbers must be there (2), PATIENCE how many milliseconds a step may take (60000; a comparison with
-# Python ten times that).
+# first numbers must be there (2), PATIENCE how many milliseconds a step may take (60000), a
+# comparison with Python three times as long.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 source "$ROOT/scripts/chromium.sh"
