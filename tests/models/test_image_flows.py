@@ -19,6 +19,7 @@ from keras_flows.transforms import (
     ResidualBlock,
     Squeeze,
     UniformDequantization,
+    VariationalDequantization,
 )
 from tests.registry import move_weights
 
@@ -38,6 +39,37 @@ def parameters(flow):
 
 def digits(n, shape=(4, 4, 1), levels=8, seed=0):
     return np.random.default_rng(seed).integers(levels, size=(n, *shape))
+
+
+SIZES = {"steps": 1, "width": 4, "depth": 1, "growth": 3, "context": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "tiny"), [(IDenseNet, TINY), (ResidualFlow, PLAIN)])
+def test_a_dequantization_is_chosen(model, tiny):
+    keras.utils.set_random_seed(0)
+    chosen = {"class_name": "variational", "config": SIZES}
+    flow = model((4, 4, 1), **tiny, dequantization=chosen)
+    uniform = model((4, 4, 1), **tiny)
+    first, *rest = flow.transform.steps
+    assert isinstance(first, VariationalDequantization) and first.bits == 3
+    assert kinds(rest) == kinds(uniform.transform.steps[1:])
+    move_weights(flow, spread=0.1)
+    x = digits(5)
+    z = flow.encode(x, seed=0)
+    np.testing.assert_array_equal(flow.decode(z), x)
+    copied = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(flow))
+    assert copied.arguments.dequantization == chosen
+    copied.set_weights(flow.get_weights())
+    np.testing.assert_allclose(copied.log_prob(x, seed=1), flow.log_prob(x, seed=1), rtol=1e-6)
+
+
+def test_a_dequantization_that_does_not_fit():
+    with pytest.raises(ValueError, match="not dequantized: leave dequantization out"):
+        IDenseNet((4, 4, 1), **{**TINY, "bits": None}, dequantization="variational")
+    with pytest.raises(ValueError, match="Unknown dequantization 'unifrom'"):
+        IDenseNet((4, 4, 1), **TINY, dequantization="unifrom")
+    assert IDenseNet((4, 4, 1), **TINY).arguments.dequantization == "uniform"
 
 
 def kinds(steps):

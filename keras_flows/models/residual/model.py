@@ -17,7 +17,7 @@ from keras_flows.models.residual.steps import Steps
 from keras_flows.numerics import log_det as log_dets
 from keras_flows.numerics.configured import Configured
 from keras_flows.numerics.log_det import Estimator, Unbiased
-from keras_flows.transforms import Chain
+from keras_flows.transforms import Chain, Transform
 
 _FLAGS_OF_IMAGES = ("squeeze_first", "first_actnorm", "first_activation", "factor_out")
 
@@ -106,6 +106,11 @@ class _ResidualModel(ModelFlow):
             if name in ("actnorm", *_FLAGS_OF_IMAGES):
                 checks.flag(value, name)
         if on_images:
+            if a.bits is None and a.dequantization != "uniform":
+                raise ValueError(
+                    "bits=None is for images of numbers, which are not dequantized: leave "
+                    "dequantization out, or say of how many bits the integers are."
+                )
             a.fully_connected = self._fully_connected(a.fully_connected)
             checks.counts(a.blocks, "blocks, the residual blocks at every scale of an image,")
         else:
@@ -185,6 +190,8 @@ class IDenseNet(_ResidualModel):
             images unbiased with a Poisson number of terms).
         bits: Of the integers of an image; None for images of numbers from 0 to 1, which are not
             dequantized.
+        dequantization: `"uniform"` or `"variational"`, whose bound is tighter; one with arguments
+            as in `DenseFlow`.
         alpha: Of the `Logit` of images.
         squeeze_first: Whether an image is squeezed before the first scale too.
         fully_connected: The `FullyConnected` blocks behind the last scale: a matrix to 64 features,
@@ -219,6 +226,7 @@ class IDenseNet(_ResidualModel):
         actnorm: bool | ByEvent | None = ByEvent(False, images=True),
         log_det: str | Estimator | ByEvent | None = ByEvent("exact", images=Unbiased("poisson")),
         bits: int | OnImages | None = OnImages(8),
+        dequantization: str | dict | Transform | OnImages = OnImages("uniform"),
         alpha: float | OnImages = OnImages(0.05),
         squeeze_first: bool | OnImages = OnImages(False),
         fully_connected: FullyConnected | dict | OnImages | None = OnImages(FullyConnected(4, 32)),
@@ -284,6 +292,7 @@ class ResidualFlow(_ResidualModel):
         actnorm: See `IDenseNet`.
         log_det: See `IDenseNet`.
         bits: See `IDenseNet`.
+        dequantization: See `IDenseNet`.
         alpha: See `IDenseNet`.
         squeeze_first: See `IDenseNet`.
         fully_connected: The `FullyConnected` blocks behind the last scale, of two hidden layers.
@@ -313,6 +322,7 @@ class ResidualFlow(_ResidualModel):
         actnorm: bool | ByEvent | None = ByEvent(False, images=True),
         log_det: str | Estimator | ByEvent | None = ByEvent("exact", images=Unbiased("poisson")),
         bits: int | OnImages | None = OnImages(8),
+        dequantization: str | dict | Transform | OnImages = OnImages("uniform"),
         alpha: float | OnImages = OnImages(0.05),
         squeeze_first: bool | OnImages = OnImages(False),
         fully_connected: FullyConnected | dict | OnImages | None = OnImages(FullyConnected(4, 128)),

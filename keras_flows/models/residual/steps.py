@@ -1,6 +1,7 @@
 """The chain of steps around the networks of the blocks."""
 
 from keras_flows.layers import LipschitzSequential
+from keras_flows.models.images import DEQUANTIZATIONS, dequantization_of
 from keras_flows.transforms import (
     ActNorm,
     Chain,
@@ -9,7 +10,6 @@ from keras_flows.transforms import (
     Logit,
     ResidualBlock,
     Squeeze,
-    UniformDequantization,
 )
 
 
@@ -38,7 +38,8 @@ class Steps:
         """All steps of a flow on images."""
         steps = []
         if self.arguments.bits is not None:
-            steps.append(UniformDequantization(self.arguments.bits, dtype=self.policy))
+            a = self.arguments
+            steps.append(dequantization_of(a.dequantization, DEQUANTIZATIONS, a.bits, self.policy))
         steps.append(Logit(self.arguments.alpha, dtype=self.policy))
         if self.arguments.squeeze_first:
             steps.append(Squeeze(dtype=self.policy))
