@@ -127,12 +127,15 @@ def _check_graph(graph, loaded, manifest, kind, data, own):
             got.append(found)
             # A flag says what the p-value beside it does.
             expected.append(~(made["p_value"] > alpha) if output == "flag" else wanted)
-    return [
-        _row(f"{name} on {kind}: {output}", *map(np.concatenate, pairs), kind, levels, rounding)
-        for output, pairs in outputs.items()
-        for levels in [manifest.integers and output == "x"]
-        for rounding in [0.0 if levels else _rounding(output, own, manifest)]
-    ]
+    rows = []
+    for output, (got, expected) in outputs.items():
+        title, pair = f"{name} on {kind}: {output}", (np.concatenate(got), np.concatenate(expected))
+        if manifest.integers and output == "x":
+            rows.append(_row(title, *pair, kind, True))
+        else:
+            rounding, least = _rounding(output, own, manifest), least_scale(output, data)
+            rows.append(_row(title, *pair, kind, False, rounding, least))
+    return rows
 
 
 def _rounding(output, own, manifest):
@@ -159,7 +162,7 @@ def _check_round_trip(loaded, manifest, recorded):
     return _row("decode after encode: x", x, data["x"], "samples", manifest.integers, own)
 
 
-def _row(title, got, expected, kind, levels, own=0.0):
+def _row(title, got, expected, kind, levels, own=0.0, least=1.0):
     """Compares `got` with `expected`; `own` is the flow's own error where it has one."""
     if levels:
         title += ", share of other levels"
@@ -168,7 +171,7 @@ def _row(title, got, expected, kind, levels, own=0.0):
         # Of a few extreme inputs, such as zeros, all may lie on the edge between two levels.
         tolerance = min(share, 1.0) if kind == "samples" else 1.0
     else:
-        measured, tolerance = relative_error(got, expected), tolerance_of(own)
+        measured, tolerance = relative_error(got, expected, least), tolerance_of(own)
     passed = bool(measured <= tolerance)
     return Row(title, float(f"{measured:.3g}"), float(f"{tolerance:.3g}"), passed)
 
@@ -189,22 +192,38 @@ def full_precision():
         tf.config.experimental.enable_tensor_float_32_execution(enabled)
 
 
-def relative_error(got, expected):
+def least_scale(output, inputs):
+    """What the difference of an output is relative to, at least; see `relative_error`.
+
+    A log-density and a log-det are sums over the dimensions, of terms that may cancel: their
+    rounding is that of as many numbers, whatever the sum is.
+
+    Args:
+        output: Its name.
+        inputs: Dictionary of the inputs of the graph.
+    """
+    if output in ("log_prob", "log_det") and "x" in inputs:
+        return float(np.prod(inputs["x"].shape[1:]))
+    return 1.0
+
+
+def relative_error(got, expected, least=1.0):
     """The largest difference of two batches, relative to the size of each example.
 
-    The error of an example is `max |got - expected| / max(1, max |expected|)` over its elements:
-    a flow mixes the elements of an example, and with them their rounding errors. Equal infinities
-    and two NaNs agree; any other number that is not finite is an infinite error.
+    The error of an example is `max |got - expected| / max(least, max |expected|)` over its
+    elements: a flow mixes the elements of an example, and with them their rounding errors. Equal
+    infinities and two NaNs agree; any other number that is not finite is an infinite error.
 
     Args:
         got: Array `(batch, …)`.
         expected: Array of the same shape.
+        least: See `least_scale`.
 
     Returns:
         A float.
     """
     got, expected = _flat(got), _flat(expected)
-    scale = np.max(np.abs(expected), axis=1, initial=1.0, where=np.isfinite(expected))
+    scale = np.max(np.abs(expected), axis=1, initial=least, where=np.isfinite(expected))
     return float(np.max(_difference(got, expected) / scale[:, None], initial=0.0))
 
 

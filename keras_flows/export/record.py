@@ -15,6 +15,7 @@ from keras_flows.export.compare import (
     MOST_ROUNDING,
     TOLERANCE,
     full_precision,
+    least_scale,
     level_error,
     relative_error,
     select,
@@ -87,6 +88,9 @@ def record(flow, exported, noise_values):
                     rounding = {key: np.max(errors) for key, errors in nudges.items()}
                     if "p_value" in outputs:
                         off = tolerance_of(min(rounding["log_prob"], MOST_ROUNDING))
+                        off *= np.maximum(
+                            np.abs(outputs["log_prob"]), least_scale("log_prob", inputs)
+                        )
                         rounding["p_value"] = 0.1 * score.p_value_spread(
                             flow.calibration, outputs["log_prob"], off
                         )
@@ -211,8 +215,8 @@ def _nudges(flow, endpoint, inputs, expected, rng, kind):
             z = inputs["z"]  # all up, all down, then each its own way
             nudged["z"] = _moved(z, (1.0, -1.0)[i] if i < 2 else rng.choice([-1.0, 1.0], z.shape))
         for name, got in call(endpoint, nudged).items():
-            pairs = zip(got, expected[name], strict=True)
-            found = [relative_error(a[None], b[None]) for a, b in pairs]
+            pairs, least = zip(got, expected[name], strict=True), least_scale(name, inputs)
+            found = [relative_error(a[None], b[None], least) for a, b in pairs]
             errors[name] = np.maximum(errors[name], found)
     return errors
 

@@ -69,13 +69,13 @@ def score(flow, x, context, alpha):
     return {"log_prob": log_prob, "p_value": p_value, "flag": flag}
 
 
-def p_value_spread(calibration, log_prob, tolerance):
+def p_value_spread(calibration, log_prob, off):
     """How far p-values move where log_prob is off by as much as it may be.
 
     Args:
         calibration: The `Calibration` of a flow that has such a graph.
         log_prob: Array `(n,)`.
-        tolerance: The `relative_error` that log_prob may have.
+        off: By how much it may be off, an array `(n,)`.
 
     Returns:
         A float: the largest difference, over the examples and both directions.
@@ -85,7 +85,6 @@ def p_value_spread(calibration, log_prob, tolerance):
         made = _SCORES[calibration.statistic](tf.constant(log_prob), calibration.constants)
         return calibration.p_values(made.numpy())
 
-    off = tolerance * np.maximum(1.0, np.abs(log_prob))
     here = p_values(log_prob)
     return max(np.max(np.abs(p_values(log_prob + sign * off) - here)) for sign in (-1.0, 1.0))
 

@@ -47,6 +47,18 @@ def test_level_error(got, expected, share):
     assert compare.level_error(np.array(got), np.array(expected)) == share
 
 
+def test_sums_over_the_dimensions_are_compared_by_how_many_they_are():
+    x = np.zeros((2, 4, 4, 3))
+    assert (
+        compare.least_scale("log_det", {"x": x}) == compare.least_scale("log_prob", {"x": x}) == 48
+    )
+    assert compare.least_scale("z", {"x": x}) == compare.least_scale("log_prob", {"z": x}) == 1
+    # Terms of thousands that cancel, but for 1e-3; a number beyond 48 is its own scale.
+    pair = np.array([0.001, 480.0]), np.array([0.0, 480.0])
+    assert compare.relative_error(*pair, 48.0) == pytest.approx(0.001 / 48)
+    assert compare.relative_error(pair[1] + 0.48, pair[1], 48.0) == pytest.approx(0.01)
+
+
 def test_a_failed_check_is_an_error_with_its_numbers():
     rows = [compare.Row("good", 1e-6, 1e-4, True), compare.Row("bad", 0.25, 1e-4, False)]
     with pytest.raises(ExportError, match=r"Wrong\. 1 of 2 checks: bad: 0\.25, tolerance 0\.0001"):

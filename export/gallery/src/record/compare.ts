@@ -62,10 +62,10 @@ export async function compare(
         const check = levels ? `${start}, share of other levels` : start;
         const row = manifest.parity.find((one) => one.check === check);
         if (!row) throw new Error(`The manifest has no tolerance of ${check}.`);
-        const measured = (levels ? levelError : relativeError)(
-          made[output],
-          output === "flag" ? flags(made.p_value, manifest.alpha) : expected,
-        );
+        const right = output === "flag" ? flags(made.p_value, manifest.alpha) : expected;
+        const measured = levels
+          ? levelError(made[output], right)
+          : relativeError(made[output], right, leastScale(output, inputs));
         const { tolerance } = row;
         const passed = measured <= tolerance;
         rows.push({ graph, kind, output, examples: expected.dims[0], measured, tolerance, passed });
@@ -89,10 +89,16 @@ function flags(pValues: Tensor, alpha: number | null): Tensor {
   return { data, dims: pValues.dims };
 }
 
-/** `max |got - expected| / max(1, max |expected|)` of an example, the largest of a batch. */
-export function relativeError(got: Tensor, expected: Tensor): number {
+/** What a difference is relative to, at least: a sum over the dimensions is rounded as so many numbers. */
+function leastScale(output: string, inputs: Tensors): number {
+  if (!["log_prob", "log_det"].includes(output) || !inputs.x) return 1;
+  return inputs.x.dims.slice(1).reduce((a, b) => a * b, 1);
+}
+
+/** `max |got - expected| / max(least, max |expected|)` of an example, the largest of a batch. */
+export function relativeError(got: Tensor, expected: Tensor, least: number): number {
   return worst(got, expected, (differences, values) => {
-    const size = values.filter(Number.isFinite).reduce((a, b) => Math.max(a, Math.abs(b)), 1);
+    const size = values.filter(Number.isFinite).reduce((a, b) => Math.max(a, Math.abs(b)), least);
     return differences.reduce((a, b) => Math.max(a, b), 0) / size;
   });
 }
