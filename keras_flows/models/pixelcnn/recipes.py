@@ -15,11 +15,18 @@ _COMMON: dict[str, Any] = {
 RECIPES = {
     "pixelcnnpp_mnist": Recipe(
         summary="A small PixelCNN++ on MNIST, most of its channels at low resolution.",
-        arguments={"width": [16, 32, 48], "blocks": 1, "output": "categorical"},
+        arguments={
+            "width": [24, 48, 64],
+            "blocks": 1,
+            "output": "categorical",
+            "fourier_features": True,
+        },
         data=ImageData("mnist"),
         samples_every=100,
-        steps=4_500,
+        steps=10_500,
         batch_size=16,
+        jit_compile=True,
+        weight_bits=16,
         schedule=CosineDecay(learning_rate=3e-3, warmup_steps=200),
         **_COMMON,
     ),
