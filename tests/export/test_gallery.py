@@ -280,6 +280,9 @@ def test_a_gallery_is_the_site_and_its_entries(gallery):
     for one in written:
         place = folder / "entries" / one.name
         assert kf.export.verify(place).rows
+        (first,) = [entry["first_ms"] for entry in index["entries"] if entry["name"] == one.name]
+        costs = [graph.cost for graph in manifest.read(place).graphs.values()]
+        assert first in [round(cost.load_ms + cost.latency_ms, 1) for cost in costs]
         entry = json.loads((place / write.ENTRY).read_text(encoding="utf-8"))
         assert entry["panel"] == one.panel and entry["missing"] == one.missing
     with pytest.raises(ExportError, match="not an empty folder"):

@@ -167,8 +167,10 @@ async function start(): Promise<void> {
       );
     }
     for (const panel of Object.keys(PANELS) as PanelName[]) {
-      const first = index.entries.find((entry) => entry.panel === panel);
-      if (!first) continue;
+      const own = index.entries.filter((entry) => entry.panel === panel);
+      if (!own.length) continue;
+      // What is there soonest.
+      const first = own.reduce((a, b) => (b.first_ms < a.first_ms ? b : a));
       const { tab } = PANELS[panel];
       tabs.append(h("a", { href: `#${first.name}`, "data-panel": panel }, tab));
     }

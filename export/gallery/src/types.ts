@@ -9,6 +9,8 @@ export interface Summary {
   model: string;
   parameters: number;
   calibrated: boolean;
+  /** What loading and running the first graph took in Python. */
+  first_ms: number;
 }
 
 export interface Index {

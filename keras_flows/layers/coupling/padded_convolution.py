@@ -154,7 +154,7 @@ class MaskedConv(PaddedConv):
     def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
         # Of a grey image the pixel itself is all that a 1×1 kernel sees.
-        self.kernel.trainable = bool(self.mask.any())
+        self.kernel.trainable = bool(np.any(self.mask))
 
     def effective_kernel(self) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
