@@ -53,9 +53,9 @@ def data_of(entry, flow, seed, data_dir=None):
     name, labels = entry.training["data"]["images"], flow.labels is not None
     options = {"data_dir": data_dir, "bits": flow.bits, "resize": flow.event_shape[:2]}
     # The test patches of photographs are of others: not what the training patches stand for.
-    test = ("train", EXAMPLES) if kind_of(entry) == "colour images" else ("test", 0)
+    test, skipped = ("train", EXAMPLES) if kind_of(entry) == "colour images" else ("test", 0)
     parts = []
-    for (split, first), n in ((("train", 0), EXAMPLES), (test, TEST_IMAGES)):
+    for split, first, n in (("train", 0, EXAMPLES), (test, skipped, TEST_IMAGES)):
         images = kf.data.images(name, split, labels=labels, **options)
         order = np.random.default_rng((seed, n)).permutation(len(images))
         chosen = np.sort(order[first : first + n])

@@ -17,13 +17,13 @@ from typing import Annotated
 
 import inversion_error
 import marked
-import numpy as np
 import rich.console
 import typer
 import update_readme
 from matplotlib.figure import Figure
 
 import keras_flows as kf
+from keras_flows.export.gallery.images import spread
 from keras_flows.measure import evaluation as evaluate
 from keras_flows.numerics import events
 
@@ -72,7 +72,7 @@ def bits_per_dim(nll, entry):
 
 def draw(name, flow, images):
     """Writes the pictures of a flow."""
-    shown = images[np.linspace(0, len(images) - 1, 12).astype(int)]
+    shown = images[spread(len(images), 12)]
     # White is the highest level of the data: that of the digits is half of what 5 bits hold.
     white = {"highest": float(images.max())}
     if flow.labels is not None:

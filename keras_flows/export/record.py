@@ -87,16 +87,19 @@ def record(flow, exported, noise_values):
                     )
                     rounding = {key: np.max(errors) for key, errors in nudges.items()}
                     if "p_value" in outputs:
-                        off = tolerance_of(min(rounding["log_prob"], MOST_ROUNDING))
-                        off *= np.maximum(
-                            np.abs(outputs["log_prob"]), least_scale("log_prob", inputs)
-                        )
-                        rounding["p_value"] = 0.1 * score.p_value_spread(
-                            flow.calibration, outputs["log_prob"], off
+                        rounding["p_value"] = _p_value_rounding(
+                            flow, inputs, outputs["log_prob"], rounding["log_prob"]
                         )
                     for key, error in rounding.items():
                         recorded[f"{name}/rounding/{key}"] = error
     return recorded
+
+
+def _p_value_rounding(flow, inputs, log_prob, rounding):
+    """A tenth of how far p-values move where log_prob is off by its tolerance."""
+    scale = np.maximum(np.abs(log_prob), least_scale("log_prob", inputs))
+    off = tolerance_of(min(rounding, MOST_ROUNDING)) * scale
+    return 0.1 * score.p_value_spread(flow.calibration, log_prob, off)
 
 
 def _inputs(flow, exported, noise_values, rng):

@@ -66,16 +66,16 @@ class PaddedConv(keras.layers.Layer):
         self.edge = edge
         self.pads = around(*size) if pads is None else pads
         self.has_bias, self.start = bias, start
-        self.mask: np.ndarray | None = None
 
     def build(self, input_shape: tuple) -> None:
         shape = (*self.size, input_shape[-1] + self.edge, self.filters)
-        self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=masked_start(_START[self.start](), self.mask)
-        )
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self._initializer())
         if self.has_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
         self.built = True
+
+    def _initializer(self):
+        return _START[self.start]()
 
     def effective_kernel(self) -> tf.Tensor:
         """The kernel that the image is convolved with, a tensor `(height, width, in, out)`."""
@@ -154,7 +154,10 @@ class MaskedConv(PaddedConv):
     def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
         # Of a grey image the pixel itself is all that a 1×1 kernel sees.
-        self.kernel.trainable = bool(np.any(self.mask))
+        self.kernel.trainable = bool(self.mask.any())
+
+    def _initializer(self):
+        return masked_start(super()._initializer(), self.mask)
 
     def effective_kernel(self) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)

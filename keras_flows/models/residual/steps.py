@@ -36,17 +36,16 @@ class Steps:
 
     def on_images(self, shape):
         """All steps of a flow on images."""
-        steps = []
-        if self.arguments.bits is not None:
-            a = self.arguments
+        steps, a = [], self.arguments
+        if a.bits is not None:
             steps.append(dequantization_of(a.dequantization, DEQUANTIZATIONS, a.bits, self.policy))
-        steps.append(Logit(self.arguments.alpha, dtype=self.policy))
-        if self.arguments.squeeze_first:
+        steps.append(Logit(a.alpha, dtype=self.policy))
+        if a.squeeze_first:
             steps.append(Squeeze(dtype=self.policy))
             shape = steps[-1].encoded_shape(shape)
-        if self.arguments.first_actnorm:
+        if a.first_actnorm:
             steps += self._actnorm()
-        return steps + self._scales(shape, self.arguments.blocks, first=True)
+        return steps + self._scales(shape, a.blocks, first=True)
 
     def _block(self, layers):
         """A residual block, and the ActNorm behind it if there is one."""
