@@ -16,6 +16,7 @@ from keras_flows.numerics.gradients import without_gradients
 from keras_flows.numerics.log_det import Unbiased
 from keras_flows.transforms.chain import flattened
 from keras_flows.transforms.composite import finish
+from keras_flows.transforms.repeated import with_loops
 
 
 class Function(NamedTuple):
@@ -182,7 +183,7 @@ class Endpoints:
         inputs = {name: specs[name] for name in function.inputs if name in specs}
 
         def run(*tensors):
-            with without_gradients():
+            with without_gradients(), with_loops():
                 return function.run(self, **dict(zip(inputs, tensors, strict=True)))
 
         compiled = tf.function(run, list(inputs.values()), autograph=False)

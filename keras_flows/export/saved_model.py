@@ -71,8 +71,10 @@ class SavedModel(write.Format):
         module.weights = [variable.value for variable in flow.weights]
         signatures = {}
         for name, (graph, endpoint) in exported.items():
-            signatures[name] = endpoint.only(graph.outputs)
-            setattr(module, name, signatures[name])
+            function = endpoint.only(graph.outputs)
+            # Traced now: while it is being saved, TensorFlow traces all inside it anew.
+            signatures[name] = function.get_concrete_function()
+            setattr(module, name, function)
         # Where log_prob takes noise, the graph that needs the data alone.
         signatures["serving_default"] = signatures.get("log_prob_fixed", signatures["log_prob"])
         tf.saved_model.save(module, str(folder), signatures)

@@ -31,6 +31,7 @@ class Transform(keras.layers.Layer):
     * `encoded_shape(event_shape)`: the event shape after encoding.
     * `noise_size(direction)`: how many random numbers an example consumes.
     * `invert(z, context)`: the inverse with its diagnostics, of a step that iterates.
+    * `decodes_in_loops`: whether exported graphs hold the decoding of equal steps once, in a loop.
 
     What holds other steps is a `Composite`, which derives all of this from them.
 
@@ -41,6 +42,7 @@ class Transform(keras.layers.Layer):
     likelihood = "exact"
     dequantizes = False
     bijective = True
+    decodes_in_loops = False
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)

@@ -11,6 +11,7 @@ from keras_flows.noise import Noise
 from keras_flows.numerics.events import zeros_per_example
 from keras_flows.transforms.base import Steps, Transform
 from keras_flows.transforms.composite import Composite, inside
+from keras_flows.transforms.repeated import in_a_loop, runs
 
 
 @keras.saving.register_keras_serializable("keras_flows")
@@ -56,8 +57,13 @@ class Chain(Composite):
     def decode_steps(
         self, z: tf.Tensor, context: tf.Tensor | None = None, noise: Noise | None = None
     ) -> Steps:
-        for i, step in reversed(list(enumerate(self.steps))):
-            z = yield from inside(i, step.decode_steps(z, context, noise))
+        for start, end in reversed(runs(self.steps)):
+            first, *others = self.steps[start:end][::-1]
+            if others:
+                z = in_a_loop([first, *others], lambda step, z: step.decode(z, context, noise), z)
+                yield f"{start}/{type(first).__name__}", z
+            else:
+                z = yield from inside(start, first.decode_steps(z, context, noise))
         return z
 
     def get_config(self) -> dict:

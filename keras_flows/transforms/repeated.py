@@ -3,7 +3,7 @@
 import contextlib
 import contextvars
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from keras_flows.noise import Noise, SeededNoise
 from keras_flows.numerics.tracing import traced_once
 from keras_flows.transforms.base import Transform
 
+_loops_wanted = contextvars.ContextVar("loops_wanted", default=False)
 _weights: contextvars.ContextVar[list] = contextvars.ContextVar("weights")
 
 
@@ -69,6 +70,61 @@ def once(
     if noise is not None:
         noise.next_draw = next_draw
     return made
+
+
+@contextlib.contextmanager
+def with_loops() -> Iterator[None]:
+    """Within it `runs` finds the steps of one kind that follow each other.
+
+    For exported graphs: to convert and optimise the same large inverse for every block takes longer
+    than all else, and a loop over the blocks holds it once.
+    """
+    token = _loops_wanted.set(True)
+    try:
+        yield
+    finally:
+        _loops_wanted.reset(token)
+
+
+def runs(steps: Sequence[Transform]) -> list[tuple[int, int]]:
+    """The places, `(start, end)`, of steps that decode alike, `with_loops`; else of each by itself.
+
+    Args:
+        steps: The steps of a chain.
+    """
+    parts: list[tuple[int, int]] = []
+    last = None
+    for i, step in enumerate(steps):
+        kind = _kind(step) if _loops_wanted.get() and step.decodes_in_loops else None
+        if kind is not None and kind == last:
+            parts[-1] = parts[-1][0], i + 1
+        else:
+            parts.append((i, i + 1))
+        last = kind
+    return parts
+
+
+def in_a_loop(
+    steps: Sequence[Transform], function: Callable[..., tf.Tensor], x: tf.Tensor
+) -> tf.Tensor:
+    """`function(step, x)` of one step after the other, in a loop of the graph.
+
+    Args:
+        steps: Of one kind, which draw nothing and leave their weights as they are.
+        function: From a step and a tensor to one of the same shape.
+        x: The tensor that the first step is given.
+    """
+    stacked = [
+        tf.stack([tf.convert_to_tensor(weight.value) for weight in same])
+        for same in zip(*(step.weights for step in steps), strict=True)
+    ]
+
+    def body(i, x):
+        pairs = [(w, values[i]) for w, values in zip(steps[0].weights, stacked, strict=True)]
+        with keras.StatelessScope(pairs):
+            return i + 1, function(steps[0], x)
+
+    return tf.while_loop(lambda i, _: i < len(steps), body, (tf.constant(0), x))[1]
 
 
 def _kind(step):

@@ -104,6 +104,12 @@ class ResidualBlock(Transform):
         return len(self.event_shape) == 1 and self.event_shape[0] <= _NEWTON_SIZE
 
     @property
+    def decodes_in_loops(self) -> bool:
+        # The graph of Newton's method is large. Of images it is the network that takes the time,
+        # and more of it where its kernels are no constants.
+        return self._newton
+
+    @property
     def wanted_tolerance(self) -> float | tf.Tensor:
         """The tolerance of the inverse, or the one that a call asks for instead."""
         return fixed_point.wanted(self.tolerance)

@@ -11,7 +11,10 @@ from keras_flows import calls
 from keras_flows.models import IDenseNet
 from keras_flows.noise import SeededNoise
 from keras_flows.numerics import log_det as log_dets
+from keras_flows.numerics.gradients import without_gradients
 from keras_flows.numerics.tracing import with_functions
+from keras_flows.transforms import Permutation
+from keras_flows.transforms.repeated import runs, with_loops
 from tests.derivatives import random
 from tests.registry import move_weights
 
@@ -125,3 +128,45 @@ def test_in_graphs_of_others_every_block_is_written_out(traces):
     flow = flow_of()
     tf.function(lambda: calls.log_prob(flow, random(5, 2), None, None))()
     assert len(traces) == 3
+
+
+def loops(function):
+    """How many loops the graph of a function holds, and its nodes, those inside of loops too."""
+    definition = function.get_concrete_function().graph.as_graph_def()
+    nodes = list(definition.node)
+    for inner in definition.library.function:
+        nodes += inner.node_def
+    return sum("While" in node.op for node in nodes), len(nodes)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_equal_blocks_decode_in_a_loop(conditional):
+    flow = flow_of(**({"context_shape": (3,)} if conditional else {}))
+    context = tf.constant(random(5, 3, seed=1)) if conditional else None
+    z = tf.constant(random(5, 2))
+
+    def decode():
+        with without_gradients():
+            return calls.decode(flow, z, context, None)
+
+    def in_a_loop():
+        with with_loops():
+            return decode()
+
+    written_out, looped = tf.function(decode), tf.function(in_a_loop)
+    np.testing.assert_allclose(looped(), written_out(), rtol=1e-12)
+    np.testing.assert_allclose(flow.encode(looped(), context), z, atol=1e-9)
+    (three, size), (two, smaller) = loops(written_out), loops(looped)
+    assert (three, two) == (3, 2)  # that of each block; that over the blocks, and one inside
+    assert smaller < 0.5 * size
+
+
+def test_only_steps_of_one_kind_share_a_loop():
+    one, two = flow_of().transform.steps, IDenseNet((2,), **{**THREE, "growth": 5}).transform.steps
+    images = IDenseNet((4, 4, 1), blocks=[3], depth=1, growth=4, actnorm=False).transform.steps
+    mixed = [*one, Permutation([1, 0]), one[0], *two]
+    assert runs(mixed) == [(i, i + 1) for i in range(8)]
+    with with_loops():
+        assert runs(mixed) == [(0, 3), (3, 4), (4, 5), (5, 8)]
+        # Of images it is the network that takes the time.
+        assert runs(images) == [(i, i + 1) for i in range(len(images))]
