@@ -11,7 +11,9 @@ from keras_flows import checks
 from keras_flows.calls import Caller, in_batches
 from keras_flows.numerics import fixed_point
 from keras_flows.training import upkeep
+from keras_flows.transforms.base import Transform
 from keras_flows.transforms.composite import step_at
+from keras_flows.transforms.repeated import once
 
 if TYPE_CHECKING:
     from keras_flows.flow import Flow
@@ -126,6 +128,10 @@ def round_trip(
     )
 
 
+def _inverse_by(step):
+    return lambda z, context, _: step.invert(z, context)
+
+
 def _round_trip(flow, x, context, noise, training):
     """The numbers of one batch before and after, in levels, and what they are decoded to."""
     transform, context = flow.transform, flow.embed(context)
@@ -135,8 +141,8 @@ def _round_trip(flow, x, context, noise, training):
             before = 2.0**flow.bits * z
     for path, decoded in transform.decode_steps(z, context):
         step = step_at(transform, path)
-        inversion = step.invert(z, context)
-        if inversion is not None:
+        if type(step).invert is not Transform.invert:
+            inversion = once(step, "invert", _inverse_by(step), z, context)
             iterations[path], residuals[path] = inversion.iterations, inversion.residual
         if step.dequantizes:
             after = 2.0**flow.bits * z

@@ -17,7 +17,7 @@ from keras_flows.noise import SeededNoise
 from keras_flows.numerics import replicas
 from keras_flows.numerics.events import bits_per_dim
 from keras_flows.numerics.tracing import with_functions
-from keras_flows.training import batches, distributed, upkeep, workers
+from keras_flows.training import batches, distributed, graph_optimizer, upkeep, workers
 from keras_flows.training.callbacks import KeepTogether, StopOnNonFinite, WithUpdates
 from keras_flows.training.guard import Guard
 from keras_flows.training.step import update
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # Updates from which XLA saves more than it takes to compile: for the toy flows 37 s on the clock,
 # against 0.09 s a step.
 COMPILED_FROM = 400
+# Updates from which TensorFlow's optimizer of graphs does: it takes 2 to 5 s for the flows of the
+# zoo without batch normalisation, and saves 6 to 20 ms a step (docs/performance.md).
+OPTIMIZED_FROM = 200
 
 
 def _gpu():
@@ -132,8 +135,14 @@ class MaximumLikelihood(keras.Model):
             config["jit_compile"] = True
         return {**config, "jit_compile": "auto"} if self._may_choose_xla else config
 
+    def _choose_optimizers(self, updates):
+        """Settles what optimises the step of a `fit` of so many updates, None where unknown."""
+        self._choose_xla(updates)
+        if updates is not None and updates < OPTIMIZED_FROM:
+            graph_optimizer.switch_off()
+
     def _choose_xla(self, updates):
-        """Settles `jit_compile="auto"` for a `fit` of so many updates, None where unknown."""
+        """Settles `jit_compile="auto"`."""
         if not self._may_choose_xla:
             return
         many = updates is not None and updates >= COMPILED_FROM
@@ -287,14 +296,14 @@ class MaximumLikelihood(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         self._guard.reset()
         upkeep.converge(self, only_fresh=True)
-        ours = [StopOnNonFinite(self._guard), WithUpdates(self._choose_xla), KeepTogether()]
+        ours = [StopOnNonFinite(self._guard), WithUpdates(self._choose_optimizers), KeepTogether()]
         if isinstance(callbacks, keras.callbacks.CallbackList):
             # Another list: what a list has to call is settled when it is made.
             params, callbacks = callbacks.params, [*callbacks.callbacks, *ours]
             callbacks = keras.callbacks.CallbackList(callbacks, model=self, **(params or {}))
         else:
             callbacks = [*batches.callback_list(callbacks), *ours]
-        with workers.lost(self.distribute_strategy):
+        with workers.lost(self.distribute_strategy), graph_optimizer.restored():
             workers.check_fit(self, (x, y, sample_weight))
             history = super().fit(
                 x,

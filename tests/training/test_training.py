@@ -380,10 +380,38 @@ def test_automatic_choice_of_xla(shape, updates, choice):
 @pytest.mark.parametrize(("epochs", "initial"), [(1, 0), (3, 0), (5, 3)])
 def test_fit_knows_how_many_updates_there_are(x, monkeypatch, epochs, initial):
     flow, told = Flow(ActNorm(), (2,)), []
-    monkeypatch.setattr(flow, "_choose_xla", told.append)
+    monkeypatch.setattr(flow, "_choose_optimizers", told.append)
     flow.compile("adam")
     flow.fit(x, batch_size=10, epochs=epochs, initial_epoch=initial, verbose=0)
     assert told[-1] == epochs * (len(x) // 10)
+
+
+class Options(keras.callbacks.Callback):
+    """Notes TensorFlow's settings at every update; raises at the end of one, if told so."""
+
+    def __init__(self, failing=False):
+        super().__init__()
+        self.failing, self.seen = failing, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(tf.config.optimizer.get_experimental_options())
+        if self.failing:
+            raise RuntimeError("Failed.")
+
+
+@pytest.mark.parametrize(("epochs", "off"), [(1, True), (4, False)])
+def test_a_few_updates_are_made_by_graphs_as_they_are_built(x, epochs, off):
+    flow, noted = Flow(ActNorm(), (2,)), Options()
+    flow.compile("adam", jit_compile=False)
+    flow.fit(x, batch_size=1, epochs=epochs, callbacks=[noted], verbose=0)
+    assert {seen.get("disable_meta_optimizer", False) for seen in noted.seen} == {off}
+    assert not tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+
+
+def test_the_graph_optimizer_is_as_it_was_after_an_error(x):
+    with pytest.raises(RuntimeError, match="Failed"):
+        tiny().fit(x, batch_size=20, callbacks=[Options(failing=True)], verbose=0)
+    assert not tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
 
 
 def test_a_loss_is_an_error():
