@@ -18,7 +18,6 @@ import datetime
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -72,26 +71,31 @@ def environment(folder):
 
 
 def started(arguments, tree):
-    """The seconds of a whole process, `[process, wall]`."""
-    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    """The seconds of a whole process, `[process, wall]`, and the most memory it held, GB."""
     command = [sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tree), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    subprocess.run(command, env=environment, cwd=tree, check=True, capture_output=True)
-    wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return [process, wall]
+    begin = time.perf_counter()
+    with open(os.devnull, "wb") as nowhere:
+        process = subprocess.Popen(command, env=environment, cwd=tree, stdout=nowhere)
+        _, status, used = os.wait4(process.pid, 0)
+    wall, process.returncode = time.perf_counter() - begin, os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return [used.ru_utime + used.ru_stime, wall], used.ru_maxrss * 1024 / 1e9
 
 
-def start(arguments, trees, rounds=3):
-    """The sides of a case of the section `start`."""
-    seconds = {side: [] for side in trees}
-    for _ in range(rounds):
+def start(arguments, trees):
+    """The sides of a case of the section `start`, in turns."""
+    made = {side: [] for side in trees}
+    for _ in range(measured.STARTS):
         for side, tree in trees.items():
-            seconds[side].append(started(arguments, tree))
-    return {
-        side: {"facts": {}, "functions": {"start": serving.summary(made)}}
-        for side, made in seconds.items()
-    }
+            made[side].append(started(arguments, tree))
+    sides = {}
+    for side, runs in made.items():
+        seconds, memory = zip(*runs, strict=True)
+        found = {**serving.summary(seconds), "memory": max(memory)}
+        sides[side] = {"facts": {}, "functions": {"start": found}}
+    return sides
 
 
 def work(case, makers):

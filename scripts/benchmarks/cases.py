@@ -19,7 +19,9 @@ START = {
     "keras-flows --help": ["-m", "keras_flows", "--help"],
     "keras-flows list": ["-m", "keras_flows", "list"],
     "keras-flows show": ["-m", "keras_flows", "show", TOY],
+    "scripts/quickstart.py": ["scripts/quickstart.py"],
 }
+STARTS = 3  # of each, in turns
 
 TRAINING = {
     "toy": _train(f"`{TOY}`, 500 points", TOY, 500),

@@ -81,13 +81,15 @@ def _sides(found):
 def _start(found):
     sides = _sides(found)
     head = ["command", *(f"{side}, s" for side in sides), "on the clock, s"]
+    head += [f"{side}, GB" for side in sides]
     rows = []
     for name in cases.START:
         if name not in found:
             continue
         made = [_function(found[name], side, "start") for side in sides]
         cells = ["" if one is None else f"{one['process']['median']:.2f}" for one in made]
-        rows.append([f"`{name}`", *cells, f"{made[-1]['wall']['median']:.2f}"])
+        memory = ["" if one is None else f"{one['memory']:.2f}" for one in made]
+        rows.append([f"`{name}`", *cells, f"{made[-1]['wall']['median']:.2f}", *memory])
     text = table(head, rows)
     if {"import keras", "import keras_flows"} <= found.keys():
         both = [
