@@ -225,7 +225,7 @@ def _plot(curves):
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, ScalarFormatter
 
     shown = [what for what in cases.GROWING if any(key[0] == what for key in curves)]
     figure, axes = pyplot.subplots(
@@ -248,6 +248,7 @@ def _plot(curves):
             axis.xaxis.set_minor_locator(NullLocator())
             axis.grid(alpha=0.3)
         axes[0, column].set_yscale("log")
+        axes[0, column].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes[0, column].yaxis.set_major_formatter(ScalarFormatter())
         axes[0, column].yaxis.set_minor_formatter(NullFormatter())
         axes[1, column].set_xlabel(_LABELS[what])
