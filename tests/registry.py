@@ -798,7 +798,7 @@ _MODELS = [
     ),
     Case(
         "denseflow_uniform",
-        dense_flow(dequantization="uniform", growth=0, attention=None),
+        dense_flow(dequantization="uniform", growth=0, attention=None, alpha=0.05),
         (4, 4, 1),
         **_WIDE,
     ),

@@ -64,6 +64,8 @@ def test_the_steps_are_those_of_the_paper():
     assert flow.likelihood == "lower_bound"
     uniform = CASES["denseflow_uniform"].flow("float32")
     assert isinstance(uniform.transform.steps[0], transforms.UniformDequantization)
+    assert isinstance(uniform.transform.steps[1], transforms.Logit)
+    assert uniform.transform.steps[1].alpha == 0.05
     assert isinstance(uniform.transform.steps[3], transforms.Chain)
     assert uniform.latent_shape == (1, 1, 8)
     assert uniform.noise_shape("encode") == (16,)

@@ -17,6 +17,7 @@ from keras_flows.transforms import (
     AffineCoupling,
     Chain,
     Conv1x1,
+    Logit,
     Squeeze,
     SqueezeAndDrop,
     SwapHalves,
@@ -28,9 +29,9 @@ from keras_flows.transforms import (
 class DenseFlow(ModelFlow):
     """DenseFlow on images of integers from 0 to `2^bits - 1`.
 
-    Dequantization → `x - 1/2` → squeeze → block → squeeze and drop → block → … → z. A block is
-    units of (ActNorm, 1×1 convolution, affine coupling, swap) modules; before every unit but the
-    first, `growth` channels of noise are appended, conditioned on what came before
+    Dequantization → `x - 1/2`, or a logit → squeeze → block → squeeze and drop → block → … → z. A
+    block is units of (ActNorm, 1×1 convolution, affine coupling, swap) modules; before every unit
+    but the first, `growth` channels of noise are appended, conditioned on what came before
     (`keras_flows.models.denseflow.CrossUnitBlock`). The base is a `ChannelNormal`. log_prob is a
     lower bound. The defaults are DenseFlow-74-10, which has 130,647,294 trainable parameters on
     images `(32, 32, 3)`; `keras_flows.models.from_name("denseflow_cifar10")` is the same.
@@ -56,6 +57,9 @@ class DenseFlow(ModelFlow):
             `VariationalDequantization` or `UniformDequantization`, of which the flow makes its own.
         bits: Number of bits of an integer; that of the dequantization where that is an object, 8 by
             default.
+        alpha: Of a `Logit` of the dequantized images, such as 1e-6; None for the published shift.
+            Where most pixels are black or white it learns from far fewer images: by a shift those
+            levels are 1/256 of what it sees, and their density is high and has steep edges.
         attention: Layout of the attention, `"published"` or `"proper"`, or None for networks
             without attention; see `keras_flows.layers.NystromAttention`.
         landmarks: Of the attention; divides the number of positions of every block: a number, or
@@ -87,6 +91,7 @@ class DenseFlow(ModelFlow):
         coupling_growth: int = 64,
         dequantization: str | dict | Transform = "variational",
         bits: int | None = None,
+        alpha: float | None = None,
         attention: str | None = "published",
         landmarks: int | Sequence[int] = 4,
         heads: int = 1,
@@ -122,7 +127,7 @@ class DenseFlow(ModelFlow):
         size = checks.context_size(context_shape, context_embedding)
         steps = [
             dequantization_of(dequantization, DEQUANTIZATIONS, bits, policy),
-            Affine(0.5, 1.0, dtype=policy),
+            Affine(0.5, 1.0, dtype=policy) if alpha is None else Logit(alpha, dtype=policy),
             Squeeze(2, dtype=policy),
         ]
         channels = 4 * event_shape[2]
