@@ -6,10 +6,11 @@
 
 The budget is processor time of updates, on however many cores, after the first update, which is
 compiled. Every family has the same search: each of three rates for a twentieth of the budget, from
-the same start, and the one that is best on held-out training images for the whole of it, by a
-cosine of the time spent. The rest is the same, too: Adam, batches of 32, the gradient clipped at a
-norm of 1, no averages of weights, and of five moments of the run the one that is best on the
-held-out images, averages of batch normalisation taken anew for each.
+the same start, and the one that is best on held-out training images for a quarter, and if that is
+better, for the whole of it, each by a cosine of the time spent. The rest is the same, too: Adam,
+batches of 32, the gradient clipped at a norm of 1, no averages of weights, and of five moments of
+each longer run the one that is best on the held-out images, averages of batch normalisation taken
+anew for each.
 
 Each row is made in a process of its own, whose peak memory is reported, and is kept in
 docs/table.json as soon as it is there: a run that was stopped goes on with the rows that are
@@ -39,6 +40,7 @@ COLUMNS = (
     "parameters",
     "rate",
     "images trained on",
+    "minutes",
     "images/s, training",
     "scoring",
     "sampling",
@@ -74,6 +76,7 @@ def table(rows):
             f"{runs[0]['parameters']:,}",
             ", ".join(sorted({f"{run['rate']:g}" for run in runs})),
             f"{mean(runs, 'images'):,.0f}",
+            f"{mean(runs, 'trained_seconds') / 60:.1f}",
             f"{mean(runs, 'images_per_second_training'):,.0f}",
             f"{mean(runs, 'images_per_second_scoring'):,.0f}",
             f"{mean(runs, 'images_per_second_sampling'):,.1f}",
@@ -96,7 +99,7 @@ def page(rows):
         missing = [
             FAMILIES[name][0] for name in FAMILIES if name not in {r["family"] for r in some}
         ]
-        made = f"Budget: **{minutes} processor minutes** for each row; {seeds} seed"
+        made = f"Budget: at most **{minutes} processor minutes** for each row; {seeds} seed"
         made += (
             f"{'s' if seeds > 1 else ''}; {some[0]['test_images']:,} test images, one draw each."
         )

@@ -4,13 +4,15 @@ import dataclasses
 import importlib.metadata
 import math
 import time
+from typing import NamedTuple
 
 import numpy as np
 from benchmarks.serving import peak
 from table_families import FAMILIES
 
 RATES = 5e-4, 2e-3, 8e-3
-SEARCH = 0.05  # of the budget, for each rate
+# Of the budget: that of the search for each rate, then those of the longer runs.
+SHARES = 0.05, 0.25, 1.0
 MOMENTS = 5
 BATCH, HELD_OUT, SAMPLES = 32, 300, 16
 MOST_PARAMETERS = 2_000_000
@@ -19,6 +21,16 @@ MOST_PARAMETERS = 2_000_000
 def cosine(share):
     """The rate after a share of the budget, in parts of the highest: a short rise, a cosine."""
     return min(share / 0.02, 1.0) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+
+
+class Trained(NamedTuple):
+    """A moment of a run: its held-out bits/dim, what it has then, and what it took."""
+
+    bits_per_dim: float
+    weights: list
+    rate: float
+    updates: int
+    seconds: float
 
 
 class Run:
@@ -94,16 +106,12 @@ class Run:
         return result.bits_per_dim, weights
 
     def train(self, rate, seconds, moments):
-        """From the start, for so many processor seconds; the best of some moments.
-
-        Returns:
-            `(bits/dim, weights, updates, seconds)`.
-        """
+        """From the start, for so many processor seconds; the best of some moments, a `Trained`."""
         import keras
 
         for variable, value in zip(self._state(), self.start, strict=True):
             variable.assign(value)
-        run, best, clock = self, [(math.inf, None)], _Clock(seconds)
+        run, seen, clock = self, [], _Clock(seconds)
 
         class Budget(keras.callbacks.Callback):
             def on_train_batch_begin(self, batch, logs=None):
@@ -112,8 +120,9 @@ class Run:
 
             def on_train_batch_end(self, batch, logs=None):
                 clock.stop()
-                if clock.share >= (len(best)) / moments:
-                    best.append(run.score())
+                if clock.share >= (len(seen) + 1) / moments:
+                    updates = int(run.flow.optimizer.iterations)
+                    seen.append(Trained(*run.score(), rate, updates, clock.spent))
                 if clock.share >= 1.0:
                     self.model.stop_training = True
 
@@ -125,8 +134,7 @@ class Run:
             shuffle=False,
             verbose=0,
         )
-        updates = int(self.flow.optimizer.iterations)
-        return (*min(best, key=lambda pair: pair[0]), updates, clock.spent)
+        return min(seen, key=lambda trained: trained.bits_per_dim)
 
     def test(self, weights):
         """Test result and throughputs with such weights, a dictionary."""
@@ -167,25 +175,52 @@ class _Clock:
         return self.spent / self.seconds
 
 
-def make_row(family, data, seed, minutes, data_dir):
-    """Searches, trains and tests one family; a dictionary."""
+def search(run, seconds):
+    """The best of a family's runs on the held-out images, and the scores of the rates.
+
+    Each rate has the shortest run. The best one goes on to longer runs as long as those help: a
+    thousand images are soon known by heart.
+
+    Args:
+        run: A `Run`.
+        seconds: The budget.
+
+    Returns:
+        `(trained, scores)`: a `Trained`, and a dictionary from rate to bits/dim, None where it
+        diverged.
+
+    Raises:
+        ValueError: If every rate diverges.
+    """
     from keras_flows.errors import NonFiniteError
 
-    run, seconds, scores = Run(family, data, seed, data_dir), 60.0 * minutes, {}
-    for rate in RATES:
+    def trained(rate, share, moments):
         try:
-            scores[rate] = run.train(rate, SEARCH * seconds, 1)[0]
+            return run.train(rate, share * seconds, moments)
         except NonFiniteError:
-            scores[rate] = math.inf
-    # A rate that is fine for a twentieth of the time may not be so for all of it.
-    for rate in sorted(RATES, key=scores.__getitem__):
-        try:
-            held_out, weights, updates, spent = run.train(rate, seconds, MOMENTS)
+            return None
+
+    short, *longer = SHARES
+    tried = {rate: trained(rate, short, 1) for rate in RATES}
+    finite = [one for one in tried.values() if one is not None]
+    if not finite:
+        raise ValueError(f"It diverges at every rate of {RATES}.")
+    finite.sort(key=lambda one: one.bits_per_dim)
+    best = finite[0]
+    for share in longer:
+        # A rate that is fine for a twentieth of the time may not be so for all of it.
+        made = (trained(one.rate, share, MOMENTS) for one in finite)
+        longest = next((one for one in made if one is not None), None)
+        if longest is None or longest.bits_per_dim >= best.bits_per_dim:
             break
-        except NonFiniteError:
-            continue
-    else:
-        raise ValueError(f"{family} diverges on {data} at every rate of {RATES}.")
+        best = longest
+    return best, {rate: one and one.bits_per_dim for rate, one in tried.items()}
+
+
+def make_row(family, data, seed, minutes, data_dir):
+    """Searches, trains and tests one family; a dictionary."""
+    run = Run(family, data, seed, data_dir)
+    best, scores = search(run, 60.0 * minutes)
     return {
         "family": family,
         "data": data,
@@ -193,13 +228,14 @@ def make_row(family, data, seed, minutes, data_dir):
         "minutes": minutes,
         "parameters": run.parameters,
         "likelihood": run.flow.likelihood,
-        "rate": rate,
-        "search": {str(rate): round(score, 4) for rate, score in scores.items()},
-        "held_out_bits_per_dim": held_out,
-        "images": updates * BATCH,
-        "images_per_second_training": updates * BATCH / spent,
+        "rate": best.rate,
+        "search": {str(rate): score and round(score, 4) for rate, score in scores.items()},
+        "held_out_bits_per_dim": best.bits_per_dim,
+        "images": best.updates * BATCH,
+        "trained_seconds": best.seconds,
+        "images_per_second_training": best.updates * BATCH / best.seconds,
         "first_update_seconds": run.compile_seconds,
-        **run.test(weights),
+        **run.test(best.weights),
         # In kilobytes on Linux.
         "peak_memory_gb": peak(),
         "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
