@@ -185,3 +185,13 @@ def test_numpy_numbers_are_numbers():
     assert config_of(flow)["config"]["width"] == 4
     flow = IDenseNet((2,), blocks=np.int32(1), depth=1, growth=2, coeff=np.float32(0.5))
     assert config_of(flow)["config"]["coeff"] == 0.5
+
+
+@pytest.mark.parametrize("model", [IDenseNet, ResidualFlow])
+def test_the_inverse_has_the_tolerance_that_was_asked_for(model):
+    flow = model((2,), blocks=2, tolerance=1e-3)
+    assert [block.tolerance for block in flow.blocks] == [1e-3, 1e-3]
+    assert model.from_config(flow.get_config()).blocks[1].tolerance == 1e-3
+    assert model((2,), blocks=1).blocks[0].tolerance == 1e-6
+    with pytest.raises(ValueError, match="tolerance"):
+        model((2,), blocks=1, tolerance=0.0)

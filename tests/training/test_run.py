@@ -349,23 +349,6 @@ def test_recipes_of_the_table(name):
     recipe.optimizer.make(learning_rate=0.1)
 
 
-@pytest.mark.slow  # builds both flows
-def test_the_two_small_flows_on_mnist_are_of_one_size_and_trained_alike():
-    pixels = np.zeros((1, 32, 32, 1), np.uint8)
-    names = ("idensenet_lc_mnist", "residual_flow_mnist")
-    sizes = [
-        sum(
-            v.numpy().size
-            for v in runner.build(registry.recipe(name), kf.data.images(pixels)).trainable_variables
-        )
-        for name in names
-    ]
-    assert sizes == [579_154, 578_965]
-    same = {"model": "", "arguments": {}, "summary": ""}
-    one, other = (dataclasses.replace(registry.recipe(name), **same) for name in names)
-    assert one == other
-
-
 def test_published_schedules():
     recipe = registry.recipe("denseflow_cifar10_paper")
     assert recipe.steps == 420 * 50_000 / 64

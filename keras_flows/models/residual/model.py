@@ -198,6 +198,8 @@ class IDenseNet(_ResidualModel):
             `depth` Dense Layers, a matrix back.
         factor_out: Whether half the channels leave at the end of every scale but the last.
         first_actnorm: With `actnorm`, whether one stands before the first block of an image too.
+        tolerance: Of the inverse of a block; see `keras_flows.transforms.ResidualBlock`. What its
+            last step leaves is multiplied by `1 / (1 - L)`, L the block's Lipschitz constant.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: `"float32"` or `"float64"`.
@@ -232,6 +234,7 @@ class IDenseNet(_ResidualModel):
         fully_connected: FullyConnected | dict | OnImages | None = OnImages(FullyConnected(4, 32)),
         factor_out: bool | OnImages = OnImages(False),
         first_actnorm: bool | OnImages = OnImages(True),
+        tolerance: float | None = None,
         context_shape: tuple[int, ...] | None = None,
         context_embedding: keras.layers.Layer | None = None,
         dtype: str | keras.DTypePolicy | None = None,
@@ -300,6 +303,7 @@ class ResidualFlow(_ResidualModel):
         first_actnorm: See `IDenseNet`.
         first_activation: Whether the first block on an image starts with its activation too, as
             the others do.
+        tolerance: See `IDenseNet`.
         context_shape: See `Flow`.
         context_embedding: See `Flow`.
         dtype: `"float32"` or `"float64"`.
@@ -329,6 +333,7 @@ class ResidualFlow(_ResidualModel):
         factor_out: bool | OnImages = OnImages(False),
         first_actnorm: bool | OnImages = OnImages(True),
         first_activation: bool | OnImages = OnImages(False),
+        tolerance: float | None = None,
         context_shape: tuple[int, ...] | None = None,
         context_embedding: keras.layers.Layer | None = None,
         dtype: str | keras.DTypePolicy | None = None,

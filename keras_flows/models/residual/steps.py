@@ -50,7 +50,9 @@ class Steps:
     def _block(self, layers):
         """A residual block, and the ActNorm behind it if there is one."""
         net = LipschitzSequential(layers, dtype=self.policy)
-        return [ResidualBlock(net, self.arguments.log_det, dtype=self.policy), *self._actnorm()]
+        a = self.arguments
+        block = ResidualBlock(net, a.log_det, a.tolerance, dtype=self.policy)
+        return [block, *self._actnorm()]
 
     def _actnorm(self):
         return [ActNorm(dtype=self.policy)] if self.arguments.actnorm else []
