@@ -20,18 +20,14 @@ import marked
 import rich.console
 import typer
 import update_readme
-from matplotlib.figure import Figure
 
 import keras_flows as kf
 from keras_flows.export.gallery.images import spread
 from keras_flows.measure import evaluation as evaluate
-from keras_flows.numerics import events
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "images.md"
 RESULTS, PICTURES = PAGE.with_suffix(".json"), PAGE.parent / "images"
 SCRIPT = "scripts/report_images.py"
-# Flows of as many parameters and steps, the first against the second.
-PAIR = "idensenet_lc_mnist", "residual_flow_mnist"
 ROUNDING = 1e-3  # nats, relative; of a mean over float32 log_probs on another machine
 IMPORTANCE_WEIGHTED = 500  # test images
 TEMPERATURES = 0.7, 0.85, 1.0
@@ -64,12 +60,6 @@ def disagreement(entry, nll):
     return [f"{entry.name}: {nll.mean():.4f} nats, its card {stated:.4f}"]
 
 
-def bits_per_dim(nll, entry):
-    """Mean and standard error of negative log-likelihoods in nats, as bits per dimension."""
-    error = nll.std(ddof=1) / len(nll) ** 0.5
-    return tuple(events.bits_per_dim(number, entry.event_shape) for number in (nll.mean(), error))
-
-
 def draw(name, flow, images):
     """Writes the pictures of a flow."""
     shown = images[spread(len(images), 12)]
@@ -91,24 +81,12 @@ def draw(name, flow, images):
     return [f"![{kind} of {name}](images/{name}_{kind}.png)" for kind in pictures]
 
 
-def draw_curves(entries):
-    """Writes the learning curves of the flows on one data set, held-out bits per dimension."""
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-    axis = figure.subplots()
-    for entry in entries:
-        curve = entry.training["learning_curve"]
-        axis.plot([int(step) for step in curve], curve.values(), "o-", ms=3, label=entry.name)
-    axis.set(xlabel="training step", ylabel="held-out bits per dimension")
-    axis.legend(frameon=False)
-    figure.savefig(PICTURES / "learning_curves.png", dpi=110)
-
-
 def measure(entry, data_dir):
-    """The pictures of an entry, and how exactly it decodes; and its negative log-likelihoods.
+    """The pictures of an entry, and how exactly it decodes.
 
     Returns:
         A dictionary for JSON: the `day`, the `pictures` in Markdown, and the rows of the table of
-        inversion errors, `inverse`; the array; and a list of what is wrong, in sentences.
+        inversion errors, `inverse`; and a list of what is wrong, in sentences.
     """
     flow = kf.zoo.load(entry.name)
     log_prob, images = scores(entry, flow, data_dir)
@@ -120,7 +98,7 @@ def measure(entry, data_dir):
             if result.worst > inversion_error.TOLERANCE:
                 wrong.append(f"{entry.name} decodes {title} with an error of {result.worst:.1e}")
     made = {"day": str(datetime.date.today()), "pictures": pictures, "inverse": inverse}
-    return made, -log_prob, wrong
+    return made, wrong
 
 
 def page(measured, entries):
@@ -136,15 +114,6 @@ def page(measured, entries):
             made = measured["entries"][name]
             pictures += ["", f"### {name}", "", *made["pictures"]]
             inverse += [f"| {name} | {' | '.join(row)} |" for row in made["inverse"]]
-    if "pair" in measured:
-        first, second = PAIR
-        excess, error = measured["pair"]
-        lines += [
-            "",
-            f"{first} minus {second}, image by image: {excess:+.4f} ± {error:.4f} bits/dim.",
-            "",
-            "![learning curves](images/learning_curves.png)",
-        ]
     days = sorted({made["day"] for made in measured["entries"].values()})
     stamp = (
         f"Measured {days[0]} to {days[-1]}; mean ± standard error over the test images; k are the "
@@ -170,18 +139,13 @@ def main(
     if RESULTS.exists():
         measured = json.loads(RESULTS.read_text(encoding="utf-8"))
     PICTURES.mkdir(exist_ok=True)
-    results, wrong = {}, []
+    wrong = []
     for name in names or entries:
         console.print(name)
-        measured["entries"][name], results[name], found = measure(entries[name], data_dir)
+        measured["entries"][name], found = measure(entries[name], data_dir)
         wrong += found
     if wrong:
         sys.exit("\n".join(wrong))
-    if all(name in results for name in PAIR):
-        first, second = PAIR
-        # Image by image: the hard ones are hard for both.
-        measured["pair"] = bits_per_dim(results[first] - results[second], entries[first])
-        draw_curves([entries[name] for name in PAIR])
     kept = {name: made for name, made in measured["entries"].items() if name in entries}
     measured["entries"] = dict(sorted(kept.items()))
     RESULTS.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
