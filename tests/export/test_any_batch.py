@@ -65,7 +65,8 @@ def test_one_context_does_not_serve_for_three_rows(exported, kind, name):
             )
             for tensor in described.graphs[graph].inputs
         }
-        with pytest.raises(Exception, match=r"(?i)reshape|one for each example"):
+        # In a decoder's loop over blocks TensorFlow may find that a row has no context first.
+        with pytest.raises(Exception, match=r"(?i)reshape|one for each example|does not index"):
             graphs[graph].run(inputs)
 
 
