@@ -60,6 +60,8 @@ def _for_each(x, context):
     with tf.control_dependencies(
         [tf.debugging.assert_equal(number, tf.shape(context)[:1], message)]
     ):
+        # A reshape that is left out takes its dependency along, an identity hands it on.
+        context = tf.identity(context)
         return tf.reshape(context, tf.concat([number, tf.shape(context)[1:]], axis=0))
 
 
