@@ -174,10 +174,12 @@ def _convert(endpoint, name, opset):
     """The ONNX model of an endpoint with all its outputs."""
     import tf2onnx
 
-    settings = _without_copies(), _without_idle_passes(), _without_collection()
-    with _tf2onnx_errors() as errors, contextlib.ExitStack() as stack:
-        for setting in settings:
-            stack.enter_context(setting)
+    with (
+        _tf2onnx_errors() as errors,
+        _without_copies(),
+        _without_idle_passes(),
+        _without_collection(),
+    ):
         try:
             model, _ = tf2onnx.convert.from_function(
                 endpoint.function, list(endpoint.inputs.values()), opset=opset
